@@ -1,0 +1,20 @@
+"""UP-ReID: unsupervised pre-training for person re-identification."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from upreid.models.encoder import load_encoder
+    from upreid.retrieval.metrics import evaluate_features
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "evaluate_features", "load_encoder"]
+
+HOMES = {"load_encoder": "upreid.models.encoder", "evaluate_features": "upreid.retrieval.metrics"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch only when something that needs it is asked for."""
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
+    raise AttributeError(f"module 'upreid' has no attribute '{name}'")

@@ -1,0 +1,36 @@
+"""A configuration as JSON, and its hash."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain values only: paths become strings, tuples lists."""
+    return json.loads(json.dumps(asdict(config), default=str))
+
+
+def to_flags(saved: dict[str, Any]) -> list[str]:
+    """The command line that a saved configuration came from, every field spelt out."""
+    from upreid.config.recipe import flags
+
+    return flags(without_none(saved))
+
+
+def without_none(table: dict[str, Any]) -> dict[str, Any]:
+    """Drop what was not given, at every level; its default is the same."""
+    kept = {key: value for key, value in table.items() if value is not None}
+    return {key: without_none(value) if isinstance(value, dict) else value for key, value in kept.items()}
+
+
+def digest(saved: dict[str, Any], *, without: tuple[str, ...] = ("out",)) -> str:
+    """Sixteen hex digits over everything that decides a result; where it is written does not."""
+    table = {key: value for key, value in saved.items() if key not in without}
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object."""
+    return json.loads(path.read_text(encoding="utf-8"))

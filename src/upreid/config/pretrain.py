@@ -1,0 +1,182 @@
+"""The knobs of pre-training; a sentence under each."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+ConsistencyReading = Literal["g-queue", "g-batch", "g-cos", "g-pos", "g-rel"]
+IntrinsicReading = Literal["i-a", "i-b", "i-c", "i-d"]
+AugmentPreset = Literal["luperson", "luperson-jitter", "person", "person-jitter"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Where unlabelled images come from."""
+
+    root: Path
+    """Folder of images, any nesting."""
+    unreadable_share: float = 0.01
+    """Stop when more than this share of the images cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How originals become views."""
+
+    preset: AugmentPreset = "luperson"
+    """Which strong augmentation makes the two views."""
+    height: int = 256
+    """Input height in pixels."""
+    width: int = 128
+    """Input width in pixels."""
+    mean: tuple[float, float, float] = (0.3525, 0.3106, 0.3140)
+    """Channel means of the training images (LUPerson's)."""
+    std: tuple[float, float, float] = (0.2660, 0.2522, 0.2505)
+    """Channel standard deviations of the training images (LUPerson's)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """The network."""
+
+    backbone: str = "resnet50"
+    """Any timm model."""
+    channels: int | None = None
+    """Base width of a narrow ResNet (the usual one has 64)."""
+    last_stride: Literal[1, 2] | None = None
+    """Stride of a ResNet's last stage; the model's own where not given."""
+    embed_dim: int = 128
+    """Size of the embeddings that the losses compare."""
+    bn_groups: int = 1
+    """Per process: split the batch in so many groups, each with its own BatchNorm statistics."""
+    sync_bn: bool = False
+    """Share BatchNorm statistics over all GPUs instead of shuffling keys."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """Instance contrast: MoCo v2."""
+
+    temperature: float = 0.1
+    """LUPerson's; MoCo v2 on ImageNet used 0.2."""
+    queue: int = 65536
+    """Past keys that serve as negatives."""
+    momentum: float = 0.999
+    """How slowly the momentum encoder follows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consistency:
+    """Global consistency: an augmented view stays consistent with its original."""
+
+    reading: ConsistencyReading = "g-cos"
+    """Which reading of the constraint (docs/paper.md)."""
+    weight: float = 0.3
+    """0 leaves the term out: its views are not made and its forward is not run."""
+    temperature: float = 0.1
+    """Of the student's similarities."""
+    teacher_temperature: float = 0.1
+    """Of the original's similarities; lower is sharper."""
+    ramp_up_epochs: float = 0.0
+    """The weight grows linearly from 0 over so many epochs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intrinsic:
+    """Intrinsic contrast: patches of one image against each other."""
+
+    reading: IntrinsicReading = "i-d"
+    """Which reading of the constraint (docs/paper.md)."""
+    weight: float = 1.0
+    """0 leaves the term out: its patches are not cut and their forward is not run."""
+    temperature: float = 0.2
+    """Of the patch similarities."""
+    hardest: int | None = None
+    """Hard mining: keep so many of the most similar negatives; all where not given."""
+    rows: int = 4
+    """Patch rows of the grid on the original."""
+    columns: int = 2
+    """Patch columns of the grid on the original."""
+    ramp_up_epochs: float = 0.0
+    """The weight grows linearly from 0 over so many epochs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimiser:
+    """What moves the weights: warm-up and a cosine in every case."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    """SGD with momentum for ResNets, AdamW for ViTs."""
+    lr: float = 0.03
+    """Learning rate for a batch of `lr_batch` images; scaled linearly with the batch."""
+    lr_batch: int = 256
+    """The batch that `lr` is meant for."""
+    momentum: float = 0.9
+    """SGD's; AdamW takes its usual betas."""
+    weight_decay: float = 1e-4
+    """On every parameter, as in MoCo and LUPerson."""
+    warmup_epochs: float = 0.0
+    """The rate grows linearly from 0 over so many epochs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """The loop."""
+
+    batch: int = 256
+    """Images per optimiser step, over all processes."""
+    epochs: float = 200.0
+    """Passes over the images."""
+    steps: int | None = None
+    """Optimiser steps; overrules `epochs`."""
+    accumulate: int = 1
+    """Split the queries of a step into so many backward passes; each is a BatchNorm group of its own."""
+    seed: int = 1
+    """Of weights, order, augmentation and queue."""
+    save_every: int = 1000
+    """Steps between states to resume from."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Auto takes a GPU where there is one."""
+    threads: int | None = None
+    """CPU threads of the step; by default the cores that the workers leave."""
+    workers: int | None = None
+    """Processes that read (and on a CPU augment) images; by default one on two cores, more on larger machines."""
+    bf16: bool = False
+    """Forward in bfloat16 (autocast)."""
+    compile: bool = False
+    """Compile the network with torch.compile."""
+    channels_last: bool = False
+    """Keep images channels-last: faster convolutions on GPUs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Monitor:
+    """Retrieval on a labelled set while training; it observes only."""
+
+    every_epochs: float = 0.0
+    """0: never."""
+    name: str = "market1501"
+    """Layout of the labelled set."""
+    root: Path | None = None
+    """Folder of the labelled set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Pre-train an encoder on unlabelled person crops: MoCo v2 with intra-identity regularisation."""
+
+    recipe: str
+    """Name of a shipped recipe, or a path to one."""
+    data: Images
+    out: Path
+    """Folder of the run; new, or empty."""
+    augment: Augmentation = field(default_factory=Augmentation)
+    model: Model = field(default_factory=Model)
+    contrast: Contrast = field(default_factory=Contrast)
+    consistency: Consistency = field(default_factory=Consistency)
+    intrinsic: Intrinsic = field(default_factory=Intrinsic)
+    optim: Optimiser = field(default_factory=Optimiser)
+    train: Train = field(default_factory=Train)
+    monitor: Monitor = field(default_factory=Monitor)
+    tensorboard: bool = False
+    """Also write TensorBoard events (extra `tensorboard`)."""

@@ -1,0 +1,74 @@
+"""A recipe is a saved command line: a TOML file, flattened to flags that stand before the user's own.
+
+Besides sections it holds `program`, which it is for, and may hold `base`, a recipe whose flags come first.
+"""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from upreid.errors import InputError, nearest
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name -> file of every recipe in the package."""
+    folder = Path(str(resources.files("upreid") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_recipe(name: str, program: str) -> list[str]:
+    """Return the flags of a shipped recipe, or of a TOML file where `name` is a path.
+
+    Raises InputError for an unknown name, bad TOML, and a recipe of another program.
+    """
+    table = load(find(name, program))
+    base = table.pop("base", None)
+    written_for = table.pop("program", None)
+    if written_for != program:
+        raise InputError(
+            f"recipe '{name}' says program = {written_for!r}; upreid {program} needs one that says '{program}'"
+        )
+    return [*(read_recipe(base, program) if base else []), *flags(table)]
+
+
+def find(name: str, program: str) -> Path:
+    """Return the file of a recipe."""
+    shipped = shipped_recipes()
+    if name in shipped:
+        return shipped[name]
+    if name.endswith(".toml"):
+        if Path(name).is_file():
+            return Path(name)
+        raise InputError(f"no recipe file {name}; give a path to a TOML file or the name of a shipped recipe")
+    raise InputError(f"unknown recipe '{name}'{nearest(name, recipe_names(program))}")
+
+
+def recipe_names(program: str) -> list[str]:
+    """Names of the shipped recipes of a program."""
+    return [stem for stem, path in shipped_recipes().items() if load(path).get("program") == program]
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read TOML; InputError where it is not."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {path} is not valid TOML: {error}") from error
+
+
+def flags(table: dict[str, Any], prefix: str = "") -> list[str]:
+    """Flatten `{"optim": {"lr": 0.1}, "x": true}` to `["--optim.lr", "0.1", "--x"]`."""
+    result: list[str] = []
+    for key, value in table.items():
+        name = prefix + key.replace("_", "-")
+        if isinstance(value, dict):
+            result += flags(value, prefix=f"{name}.")
+        elif isinstance(value, bool):
+            head, _, tail = name.rpartition(".")
+            result.append(f"--{name}" if value else f"--{head}{'.' if head else ''}no-{tail}")
+        elif isinstance(value, list):
+            result += [f"--{name}", *map(str, value)]
+        else:
+            result += [f"--{name}", str(value)]
+    return result

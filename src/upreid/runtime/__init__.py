@@ -1,0 +1,1 @@
+"""Seeds, schedules, checkpoints, journals: what every program needs to run."""

@@ -1,0 +1,71 @@
+"""Ranks: torchrun starts them, this file joins them. One process is a world of one, with no group at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among its peers."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_lead(self) -> bool:
+        """Rank 0 writes; the others only work."""
+        return self.rank == 0
+
+    def share(self, count: int) -> slice:
+        """Return this rank's contiguous part of `count` items (a multiple of the size)."""
+        part = count // self.size
+        return slice(self.rank * part, (self.rank + 1) * part)
+
+
+@contextmanager
+def join(device: torch.device) -> Iterator[World]:
+    """Join the group that torchrun announced in the environment, if any: NCCL on GPUs, gloo on CPUs."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World()
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(rank=dist.get_rank(), size=dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def gather(local: Tensor, world: World) -> Tensor:
+    """Concatenate the ranks' tensors along the first axis, in rank order; carries no gradient."""
+    if world.size == 1:
+        return local.detach()
+    parts = [torch.empty_like(local) for _ in range(world.size)]
+    dist.all_gather(parts, local.detach().contiguous())
+    return torch.cat(parts)
+
+
+def average(local: Tensor, world: World) -> Tensor:
+    """Average a tensor over the ranks."""
+    if world.size == 1:
+        return local.detach().clone()
+    total = local.detach().clone()
+    dist.all_reduce(total)
+    return total / world.size
+
+
+def agree(flag: bool, device: torch.device, world: World) -> bool:
+    """Whether any rank says yes: all must stop at the same step."""
+    if world.size == 1:
+        return flag
+    votes = torch.tensor(float(flag), device=device)
+    dist.all_reduce(votes)
+    return bool(votes.item())

@@ -1,0 +1,44 @@
+"""A run's folder: made, claimed by one process, and never shared.
+
+config.json           everything resolved: settings, versions, commit, seed, hardware
+metrics.jsonl         one line per step: the truth; TensorBoard is a view of it
+state.pt              to resume from
+encoder.safetensors   what others use
+logs/                 what was said
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from upreid.errors import InputError
+
+LOCK = ".lock"
+
+
+@contextmanager
+def claim(out: Path, *, resume: bool = False) -> Iterator[Path]:
+    """Hold `out` for the length of a run; the operating system frees it, even after a SIGKILL.
+
+    Raises InputError where another process holds it, where a new run finds files in it, and where there is
+    nothing to resume.
+    """
+    if resume and not out.is_dir():
+        raise InputError(f"no run at {out} to resume; give the folder that an earlier run was told as --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out / LOCK, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise InputError(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{out} is in use by another process; wait for it or choose another --out") from None
+        if not resume and any(entry.name != LOCK for entry in out.iterdir()):
+            raise InputError(f"{out} is not empty; resume with --resume {out}, or choose a new folder with --out")
+        yield out
+    finally:
+        os.close(handle)

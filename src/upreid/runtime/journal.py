@@ -1,0 +1,65 @@
+"""`metrics.jsonl`: one JSON object per line, the truth about a run."""
+
+import json
+import math
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from upreid.runtime.files import write_aside
+
+
+class Journal:
+    """Appends to `path`; opened at step `resume_at`, it first drops what a killed run wrote from there on.
+
+    So no step stands twice, and a resumed run's journal equals that of a run which was never stopped.
+    """
+
+    def __init__(self, path: Path, *, resume_at: int = 0) -> None:
+        kept = lines_before(path, resume_at)
+        with write_aside(path) as aside:
+            aside.write_text("".join(kept), encoding="utf-8")
+        self.file = path.open("a", encoding="utf-8")
+
+    def write(self, *, step: int, **values: Any) -> None:
+        """Write one line; a number that is not finite becomes null, which JSON can hold."""
+        finite = {key: None if is_broken(value) else value for key, value in values.items()}
+        self.file.write(json.dumps({"step": step, **finite}, allow_nan=False) + "\n")
+        self.file.flush()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+
+
+def is_broken(value: Any) -> bool:
+    """Whether JSON cannot hold it."""
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def lines_before(path: Path, step: int) -> list[str]:
+    """Return the whole lines of steps below `step`; a line cut short by a kill is dropped."""
+    if not path.exists():
+        return []
+    kept: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if not line.endswith("\n") or entry["step"] >= step:
+            break
+        kept.append(line)
+    return kept
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """Read every line."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

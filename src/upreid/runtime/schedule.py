@@ -1,0 +1,15 @@
+"""Schedules: pure functions of the step number, so that resuming needs an integer."""
+
+import math
+
+
+def warmup_cosine(step: int, *, total: int, warmup: int) -> float:
+    """Factor on the learning rate: linear from `1 / warmup` to 1, then half a cosine to 0 at `total`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
+
+
+def ramp(step: int, length: int) -> float:
+    """Factor on a loss weight: linear from 0 to 1 over `length` steps; 1 at once where `length` is 0."""
+    return 1.0 if length == 0 else min(step / length, 1.0)

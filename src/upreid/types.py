@@ -1,0 +1,59 @@
+"""What travels between the parts: records, batches of originals, views, and how pixels become input."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One image file and what is known about it; `None` means unlabelled."""
+
+    path: Path
+    person: int | None = None
+    camera: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """How an un-augmented image becomes network input: antialiased bilinear resize, scale to [0, 1], normalise."""
+
+    height: int
+    width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageBatch:
+    """Decoded originals of different sizes, each in the top left corner of a common canvas; the rest is zero."""
+
+    pixels: UInt8[Tensor, "batch 3 height width"]
+    """RGB."""
+    extents: Int64[Tensor, "batch 2"]
+    """Height and width of the picture inside its canvas (smaller than the file's where decoding shrank it)."""
+    file_sizes: Int64[Tensor, "batch 2"]
+    """Height and width of the file: crop boxes are drawn in these."""
+    indices: Int64[Tensor, " batch"]
+    """Position of each image in its source: random numbers belong to (seed, epoch, index)."""
+    epoch: int
+    skipped: tuple[tuple[int, str], ...] = ()
+    """Unreadable files met while making this batch: index, and a sentence with name and reason."""
+
+    def to(self, device: torch.device) -> "ImageBatch":
+        """Move the pixels; the small integers stay on the host, where boxes are drawn."""
+        return replace(self, pixels=self.pixels.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """What one training step looks at; normalised. `None`: the term that would need it has weight 0."""
+
+    query: Float[Tensor, "batch 3 height width"]
+    key: Float[Tensor, "batch 3 height width"]
+    original: Float[Tensor, "batch 3 height width"] | None = None
+    query_patches: Float[Tensor, "batch patches 3 patch_height patch_width"] | None = None
+    key_patches: Float[Tensor, "batch patches 3 patch_height patch_width"] | None = None

@@ -1,0 +1,43 @@
+"""What the tests share: pictures on disk, and processes that run our code."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # before torch is imported: tests run side by side
+    os.environ.setdefault(variable, "1")
+
+
+@pytest.fixture
+def run_upreid() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Call the command line in a process of its own."""
+
+    def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", "-m", "upreid", *map(str, words)]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=os.environ | environment, timeout=600, check=False
+        )
+
+    return run
+
+
+def paint(folder: Path, count: int, *, height: int = 24, width: int = 12, seed: int = 0) -> Path:
+    """Write `count` small pictures, no two alike."""
+    folder.mkdir(parents=True, exist_ok=True)
+    numbers = np.random.default_rng(seed)
+    for index in range(count):
+        coarse = numbers.integers(0, 256, (4, 2, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((width, height)).save(folder / f"{index:04d}.png")
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of 32 small pictures."""
+    return paint(tmp_path / "pictures", 32)
