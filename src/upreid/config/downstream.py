@@ -26,35 +26,43 @@ class TrainingSet(LabelledSet):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RandomStart:
+    """The network of `--init random`; an encoder file brings its own."""
+
+    backbone: str = "resnet50"
+    """Any timm model."""
+    channels: int | None = None
+    """Base width of a narrow ResNet."""
+    height: int = 256
+    """Input height in pixels."""
+    width: int = 128
+    """Input width in pixels."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Channel means (ImageNet's)."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Channel standard deviations (ImageNet's)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinetuneInput:
-    """Input size and normalisation; what is not given comes from the encoder's header."""
+    """What overrules the encoder's header, and the augmentation."""
 
     height: int | None = None
-    """Input height in pixels."""
+    """Input height in pixels; the header's where not given."""
     width: int | None = None
-    """Input width in pixels."""
+    """Input width in pixels; the header's where not given."""
     mean: tuple[float, float, float] | None = None
-    """Channel means."""
+    """Channel means; the header's where not given."""
     std: tuple[float, float, float] | None = None
-    """Channel standard deviations."""
+    """Channel standard deviations; the header's where not given."""
+    last_stride: Literal[1, 2] | None = None
+    """Stride of a ResNet's last stage; the header's where not given."""
     pad: int = 10
     """Pad by so many pixels, then crop the input size at random."""
     flip_probability: float = 0.5
     """Mirror the image."""
     erase_probability: float = 0.5
     """Erase a rectangle (to the mean colour, after normalisation)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneModel:
-    """Backbone of a random start; an encoder file's header decides otherwise, unless a flag is given."""
-
-    backbone: str | None = None
-    """Any timm model."""
-    channels: int | None = None
-    """Base width of a narrow ResNet."""
-    last_stride: Literal[1, 2] | None = None
-    """Stride of a ResNet's last stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +129,7 @@ class FinetuneConfig:
     out: Path
     """Folder of the run; new, or empty."""
     input: FinetuneInput = field(default_factory=FinetuneInput)
-    model: FinetuneModel = field(default_factory=FinetuneModel)
+    random: RandomStart = field(default_factory=RandomStart)
     loss: FinetuneLoss = field(default_factory=FinetuneLoss)
     optim: FinetuneOptimiser = field(default_factory=FinetuneOptimiser)
     train: FinetuneTrain = field(default_factory=FinetuneTrain)

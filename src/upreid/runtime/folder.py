@@ -29,7 +29,7 @@ def claim(out: Path, *, resume: bool = False) -> Iterator[Path]:
         raise InputError(f"no run at {out} to resume; give the folder that an earlier run was told as --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        handle = os.open(out / LOCK, os.O_RDWR | os.O_CREAT)
+        handle = os.open(out / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise InputError(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from error
     try:

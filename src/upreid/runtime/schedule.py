@@ -10,6 +10,13 @@ def warmup_cosine(step: int, *, total: int, warmup: int) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
 
 
+def warmup_steps(step: int, *, warmup: int, start: float, milestones: tuple[int, ...], factor: float = 0.1) -> float:
+    """Factor on the learning rate: linear from `start` to 1, then times `factor` from each milestone on."""
+    if step < warmup:
+        return start + (1.0 - start) * step / warmup
+    return factor ** sum(step >= milestone for milestone in milestones)
+
+
 def ramp(step: int, length: int) -> float:
     """Factor on a loss weight: linear from 0 to 1 over `length` steps; 1 at once where `length` is 0."""
     return 1.0 if length == 0 else min(step / length, 1.0)

@@ -1,0 +1,178 @@
+"""The parts of a pre-training run."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from upreid.config.pretrain import PretrainConfig
+from upreid.data.augment import PRESETS, Augment, PatchGrid
+from upreid.data.dataset import OriginalImages, Sample, collate
+from upreid.data.order import StepBatches
+from upreid.losses import consistency, intrinsic
+from upreid.method import ConsistencyTerm, IntrinsicTerm, Method
+from upreid.models.backbone import create_backbone, feature_size
+from upreid.models.batchnorm import group_batch_norm, sync_batch_norm
+from upreid.models.momentum import momentum_copy
+from upreid.models.network import Network, Projector
+from upreid.models.queue import Queue
+from upreid.runtime.compute import Compute
+from upreid.runtime.distributed import World
+from upreid.types import ImageBatch, Preprocess, Views
+
+
+def preprocess(config: PretrainConfig) -> Preprocess:
+    """Input size and normalisation of a pre-training run."""
+    wanted = config.augment
+    return Preprocess(height=wanted.height, width=wanted.width, mean=wanted.mean, std=wanted.std)
+
+
+def augmentation(config: PretrainConfig) -> Augment:
+    """What turns originals into views; views that no term needs are not made."""
+    return Augment(
+        PRESETS[config.augment.preset],
+        preprocess=preprocess(config),
+        seed=config.train.seed,
+        original=config.consistency.weight > 0,
+        patches=patch_grid(config) if config.intrinsic.weight > 0 else None,
+    )
+
+
+def patch_grid(config: PretrainConfig) -> PatchGrid:
+    """The grid that patches are cut on."""
+    return PatchGrid(rows=config.intrinsic.rows, columns=config.intrinsic.columns)
+
+
+class Prepare:
+    """A loader's last act: stack decoded originals; on a CPU also make the views, in the worker."""
+
+    def __init__(self, augment: Callable[[ImageBatch], Views] | None) -> None:
+        self.augment = augment
+
+    def __call__(self, samples: Sequence[Sample]) -> tuple[ImageBatch | Views, tuple[tuple[int, str], ...]]:
+        """Return the batch and the files that had to be skipped for it."""
+        batch = collate(samples)
+        return (self.augment(batch) if self.augment else batch), batch.skipped
+
+
+def loader(
+    config: PretrainConfig,
+    paths: Sequence[Path],
+    augment: Augment,
+    compute: Compute,
+    world: World,
+    first: int,
+    last: int,
+) -> DataLoader[Sample]:
+    """This rank's batches for the steps from `first` to `last`, keyed by (seed, epoch, image)."""
+    order = StepBatches(len(paths), config.train.batch, seed=config.train.seed, first=first, last=last, world=world)
+    size = config.augment
+    images = OriginalImages(paths, height=size.height, width=size.width, limit=config.data.unreadable_share)
+    on_cpu = compute.device.type == "cpu"
+    return DataLoader(
+        images,
+        batch_sampler=order,
+        collate_fn=Prepare(augment if on_cpu else None),
+        num_workers=compute.workers,
+        pin_memory=not on_cpu,
+        prefetch_factor=4 if compute.workers else None,
+    )
+
+
+def network(config: PretrainConfig) -> Network:
+    """Backbone and heads, with the weights of `train.seed`."""
+    torch.manual_seed(config.train.seed)
+    wanted = config.model
+    backbone = create_backbone(
+        wanted.backbone,
+        height=config.augment.height,
+        width=config.augment.width,
+        channels=wanted.channels,
+        last_stride=wanted.last_stride,
+    )
+    if config.intrinsic.weight > 0:
+        feature_size(
+            backbone, wanted.backbone, *patch_grid(config).patch_size(config.augment.height, config.augment.width)
+        )
+    dim = backbone.num_features
+    heads = [Projector(dim, dim, wanted.embed_dim) for _ in range(2)]  # both drawn, so that a weight of 0 moves no seed
+    net = Network(backbone, heads[0], heads[1] if config.intrinsic.weight > 0 else None)
+    return sync_batch_norm(net) if wanted.sync_bn else group_batch_norm(net, wanted.bn_groups)
+
+
+def method(config: PretrainConfig, compute: Compute, world: World, steps_per_epoch: int) -> Method:
+    """Network, momentum copy, queues and terms."""
+    net = network(config).to(compute.device)
+    if config.train.channels_last:
+        net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    terms = consistency_term(config, steps_per_epoch), intrinsic_term(config, steps_per_epoch)
+    dim, seed = config.model.embed_dim, config.train.seed
+    keys = Queue(config.contrast.queue, dim, seed=seed).to(compute.device)
+    wants_originals = terms[0] is not None and terms[0].reading.anchors == "originals"
+    originals = Queue(config.contrast.queue, dim, seed=seed + 1).to(compute.device) if wants_originals else None
+    kind = compute.device.type
+    return Method(
+        network=net,
+        trained=wrapped(net, config, compute, world),
+        teacher=momentum_copy(net),
+        keys=keys,
+        originals=originals,
+        consistency=terms[0],
+        intrinsic=terms[1],
+        temperature=config.contrast.temperature,
+        momentum=config.contrast.momentum,
+        accumulate=config.train.accumulate,
+        seed=seed,
+        shuffles=not config.model.sync_bn and bn_shares(config, world) > 1,
+        autocast=partial(torch.autocast, kind, dtype=torch.bfloat16, enabled=config.train.bf16),
+        world=world,
+    )
+
+
+def bn_shares(config: PretrainConfig, world: World) -> int:
+    """In how many parts BatchNorm sees the batch of a step."""
+    return world.size * config.model.bn_groups * config.train.accumulate
+
+
+def wrapped(net: Network, config: PretrainConfig, compute: Compute, world: World) -> nn.Module:
+    """The network as it is trained: compiled, and with gradients averaged over ranks, where asked for."""
+    trained: nn.Module = net
+    if config.train.compile:
+        trained = torch.compile(trained)  # pyright: ignore[reportAssignmentType]
+    if world.size > 1:
+        ids = [compute.device.index] if compute.device.type == "cuda" else None
+        trained = DistributedDataParallel(trained, device_ids=ids, broadcast_buffers=False)
+    return trained
+
+
+def consistency_term(config: PretrainConfig, steps_per_epoch: int) -> ConsistencyTerm | None:
+    """The global consistency term, or None at weight 0."""
+    wanted = config.consistency
+    if wanted.weight == 0:
+        return None
+    return ConsistencyTerm(
+        reading=consistency.READINGS[wanted.reading],
+        weight=wanted.weight,
+        temperature=wanted.temperature,
+        teacher_temperature=wanted.teacher_temperature,
+        ramp_up=round(wanted.ramp_up_epochs * steps_per_epoch),
+    )
+
+
+def intrinsic_term(config: PretrainConfig, steps_per_epoch: int) -> IntrinsicTerm | None:
+    """The intrinsic contrast term, or None at weight 0."""
+    wanted = config.intrinsic
+    if wanted.weight == 0:
+        return None
+    return IntrinsicTerm(
+        loss=intrinsic.READINGS[wanted.reading].loss,
+        weight=wanted.weight,
+        temperature=wanted.temperature,
+        hardest=wanted.hardest,
+        columns=wanted.columns,
+        ramp_up=round(wanted.ramp_up_epochs * steps_per_epoch),
+    )

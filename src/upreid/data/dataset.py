@@ -1,0 +1,150 @@
+"""What a loader's workers do: decode originals, stack them, and never stumble over a bad file twice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from upreid.data.augment.geometry import resize_whole
+from upreid.data.augment.photometric import normalise
+from upreid.data.decode import UnreadableImage, decode
+from upreid.errors import InputError
+from upreid.types import ImageBatch, Preprocess, Record
+
+SKIP_LIMIT = 0.01
+"""Share of a source that may be unreadable before a run stops."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A file that could not be read; `reason` is a sentence that begins with its name."""
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A decoded original, and the unreadable files that were passed over to find it."""
+
+    pixels: UInt8[np.ndarray, "height width 3"]
+    file_size: tuple[int, int]
+    index: int
+    epoch: int
+    skipped: tuple[Skipped, ...] = ()
+
+
+class OriginalImages(Dataset[Sample]):
+    """Unlabelled images by (epoch, index), at up to twice `height` x `width`.
+
+    An unreadable file is replaced by the next readable one (index + 1, ..., around the end): a decision that depends
+    on the files alone, not on the worker or the batch. The search ends when more files have failed than
+    `limit` allows; then the sample is one black pixel that nobody will train on, because the same failures
+    travel in `skipped`, and `SkipLedger.add` stops the run before the step.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, height: int, width: int, limit: float = SKIP_LIMIT) -> None:
+        self.paths, self.target = paths, (height, width)
+        self.num_tolerated = int(limit * len(paths))
+        self.failed: set[int] = set()  # of this worker: bounds the search, changes no outcome
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """Decode image `index` for `epoch`; `key` is (epoch, index)."""
+        epoch, wanted = key
+        skipped: list[Skipped] = []
+        for step in range(len(self.paths)):
+            index = (wanted + step) % len(self.paths)
+            try:
+                pixels, file_size = decode(self.paths[index], target=self.target)
+            except UnreadableImage as error:
+                skipped.append(Skipped(index=index, reason=str(error)))
+                self.failed.add(index)
+                if len(self.failed) > self.num_tolerated:
+                    break
+            else:
+                return Sample(
+                    pixels=pixels, file_size=file_size, index=index, epoch=epoch, skipped=tuple(skipped)
+                )
+        black = np.zeros((1, 1, 3), dtype=np.uint8)
+        return Sample(pixels=black, file_size=(1, 1), index=wanted, epoch=epoch, skipped=tuple(skipped))
+
+
+def collate(samples: Sequence[Sample]) -> ImageBatch:
+    """Put originals of different sizes on one canvas, as large as the largest of them."""
+    extents = [sample.pixels.shape[:2] for sample in samples]
+    height, width = (max(sizes) for sizes in zip(*extents, strict=True))
+    canvas = torch.zeros(len(samples), 3, height, width, dtype=torch.uint8)
+    for row, sample in zip(canvas.numpy(), samples, strict=True):
+        row[:, : sample.pixels.shape[0], : sample.pixels.shape[1]] = sample.pixels.transpose(2, 0, 1)
+    return ImageBatch(
+        pixels=canvas,
+        extents=torch.tensor(extents),
+        file_sizes=torch.tensor([sample.file_size for sample in samples]),
+        indices=torch.tensor([sample.index for sample in samples]),
+        epoch=samples[0].epoch,
+        skipped=tuple((skip.index, skip.reason) for sample in samples for skip in sample.skipped),
+    )
+
+
+class SkipLedger:
+    """Counts each unreadable file once, over all epochs and resumed runs, and stops the run over the limit.
+
+    `total`: number of images in the source; `limit`: the share that may fail; `known`: `state()` of an earlier run.
+    """
+
+    def __init__(self, total: int, limit: float = SKIP_LIMIT, known: Sequence[tuple[int, str]] = ()) -> None:
+        self.total, self.limit = total, limit
+        self.reasons: dict[int, str] = {int(index): reason for index, reason in known}
+
+    def add(self, skipped: Sequence[tuple[int, str]]) -> list[str]:
+        """Return the sentences about files not known so far, for the log.
+
+        Raises `InputError` with the whole list once more than `limit` of the images are unreadable.
+        """
+        new = {index: reason for index, reason in skipped if index not in self.reasons}
+        self.reasons |= new
+        if len(self.reasons) > self.limit * self.total:
+            raise InputError(
+                f"{len(self.reasons)} of {self.total} images cannot be read, over the limit of {self.limit:.1%}; "
+                f"repair or remove them, or raise the limit: {'; '.join(self.reasons.values())}"
+            )
+        return list(new.values())
+
+    def state(self) -> list[tuple[int, str]]:
+        """What a resumed run needs to know, as plain values."""
+        return list(self.reasons.items())
+
+
+class LabelledImages(Dataset[Tensor]):
+    """Network input by index, for evaluation: exactly the un-augmented `original` of pre-training.
+
+    Here nothing may be skipped, because a ranking with images left out is another benchmark: an unreadable file
+    raises `InputError`.
+    """
+
+    def __init__(self, records: Sequence[Record], preprocess: Preprocess) -> None:
+        self.records, self.preprocess = records, preprocess
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Float[Tensor, "3 height width"]:
+        """Decode, resize and normalise one image."""
+        size = self.preprocess.height, self.preprocess.width
+        try:
+            pixels, _ = decode(self.records[index].path, target=size)
+        except UnreadableImage as error:
+            raise InputError(
+                f"cannot read image {error}; repair it, or remove it from the data set"
+            ) from error
+        canvas = torch.tensor(pixels).permute(2, 0, 1)[None].contiguous()
+        whole = resize_whole(canvas, torch.tensor([pixels.shape[:2]]), *size)
+        return normalise(whole, self.preprocess.mean, self.preprocess.std)[0]

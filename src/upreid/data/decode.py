@@ -1,0 +1,111 @@
+"""From a file to 8-bit RGB pixels, whatever the file holds; or one exception that says why not."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import ExifTags, Image
+
+LIMIT_PIXELS = 64_000_000
+"""Larger pictures are refused from their header alone: 64 million pixels take 192 MB, and no person crop has them."""
+
+BACKGROUND = (128, 128, 128)
+"""What shows through transparent pixels: mid-grey, near the mean of photographs, so that it says little."""
+
+HEADROOM = 2
+"""Pictures are kept at up to twice the wanted size, so that a crop of a quarter of the area still has full detail."""
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What each EXIF orientation asks for; from 5 on, height and width change places."""
+
+
+class UnreadableImage(Exception):  # noqa: N818 - a state of the file, reported and skipped; the run goes on
+    """A file that is no picture we can use; `reason` fits on a line."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"'{path}': {reason}")
+        self.path, self.reason = path, reason
+
+
+def decode(
+    path: Path, *, target: tuple[int, int] | None = None, limit_pixels: int = LIMIT_PIXELS
+) -> tuple[UInt8[np.ndarray, "height width 3"], tuple[int, int]]:
+    """Read a picture as 8-bit RGB, and the file's own (height, width).
+
+    - `target` (height, width): a picture larger than `HEADROOM` times this is shrunk to that, each axis by itself,
+      by the JPEG decoder as far as it goes and then by antialiased bilinear resizing. Crop boxes are drawn in the
+      file's own size, which is what is returned.
+    - EXIF orientation is applied: people stand upright as a viewer shows them, and the size is the upright one.
+    - Transparency is laid over `BACKGROUND`. 16-bit grey is scaled by 1/257, not clipped. CMYK and the rest as
+      Pillow converts them. Of an animation the first frame counts.
+
+    Raises `UnreadableImage` for anything else: missing, empty, cut short, not a picture, over `limit_pixels`.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata: the pixels decide whether a file is usable
+            return _decode(path, target, limit_pixels)
+    except UnreadableImage:
+        raise
+    except (
+        Exception
+    ) as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
+        reason = " ".join(f"{type(error).__name__}: {error}".replace(str(path), "file").split())
+        raise UnreadableImage(path, reason) from error
+
+
+def _decode(
+    path: Path, target: tuple[int, int] | None, limit_pixels: int
+) -> tuple[UInt8[np.ndarray, "height width 3"], tuple[int, int]]:
+    with Image.open(path) as image:
+        width, height = image.size
+        if width * height > limit_pixels:
+            reason = f"{height}x{width} is over the limit of {limit_pixels / 1e6:g} million pixels"
+            raise UnreadableImage(path, reason)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        is_on_its_side = orientation >= 5
+        room = None if target is None else (HEADROOM * target[0], HEADROOM * target[1])
+        if room is not None:
+            height_of_room, width_of_room = room[::-1] if is_on_its_side else room
+            image.draft("", (width_of_room, height_of_room))
+        rgb = _to_rgb(path, image)
+    if orientation in TURNS:
+        rgb = rgb.transpose(TURNS[orientation])
+    if room is not None:
+        rgb = _shrink(rgb, room)
+    return np.asarray(rgb), ((width, height) if is_on_its_side else (height, width))
+
+
+def _shrink(image: Image.Image, room: tuple[int, int]) -> Image.Image:
+    size = min(image.width, room[1]), min(image.height, room[0])
+    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
+
+
+def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+    """Convert any mode of Pillow that a photograph may come in."""
+    if image.mode == "F":
+        raise UnreadableImage(path, "floating-point pixels have no defined white; save as 8 or 16 bit")
+    if image.mode.startswith("I"):
+        return _from_16_bit(path, image)
+    if image.has_transparency_data:
+        picture = image.convert("RGBA")
+        canvas = Image.new("RGBA", picture.size, (*BACKGROUND, 255))
+        canvas.alpha_composite(picture)
+        return canvas.convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bit(path: Path, image: Image.Image) -> Image.Image:
+    grey = np.asarray(image).astype(np.int64)
+    if grey.min() < 0 or grey.max() > 0xFFFF:
+        raise UnreadableImage(path, "32-bit integer pixels have no defined white; save as 8 or 16 bit")
+    return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")

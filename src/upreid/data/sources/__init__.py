@@ -1,0 +1,1 @@
+"""Where unlabelled images come from."""

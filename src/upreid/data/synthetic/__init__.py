@@ -1,0 +1,1 @@
+"""Synthetic pedestrians: a small articulated 3D body rendered with numpy."""

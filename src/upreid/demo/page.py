@@ -1,0 +1,52 @@
+"""One self-contained page about a tour."""
+
+import base64
+import json
+from dataclasses import fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from upreid.config.files import read_json
+from upreid.config.tours import DemoConfig, SynthConfig
+from upreid.data.synthetic.corpus import Recipe
+from upreid.data.synthetic.sheet import contact_sheet
+from upreid.demo.curves import loss_curves, monitor_curve
+from upreid.demo.places import STARTS, Places
+from upreid.demo.ranked import ranked_lists
+from upreid.demo.results import METRICS, written
+from upreid.runtime.files import write_text
+
+
+def write_page(places: Places, config: DemoConfig, results: dict[str, Any]) -> Path:
+    """Render `index.html`; pictures and curves are inside it."""
+    page = places.out / "index.html"
+    sheet = places.out / "people.png"
+    contact_sheet(sheet, corpus_recipe(SynthConfig(out=places.corpus, identities=config.identities, seed=config.seed)))
+    text = render(
+        results=results,
+        config=config,
+        sheet="data:image/png;base64," + base64.b64encode(sheet.read_bytes()).decode(),
+        losses=loss_curves(places),
+        monitor=monitor_curve(places),
+        lists=ranked_lists(places),
+        provenance=read_json(places.pretrained("upreid") / "config.json"),
+    )
+    write_text(page, text)
+    return page
+
+
+def corpus_recipe(config: SynthConfig) -> Recipe:
+    """What the corpus was made from: the renderer's defaults, but for the people and the seed."""
+    return Recipe(**{field.name: getattr(config, field.name) for field in fields(Recipe)})
+
+
+def render(**parts: Any) -> str:
+    """Fill the template; everything but our own SVG is escaped."""
+    template = (resources.files("upreid") / "templates" / "demo.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["written"] = written
+    protocol = json.dumps(parts["results"]["protocol"], indent=2)
+    return environment.from_string(template).render(starts=STARTS, metrics=METRICS, protocol=protocol, **parts)

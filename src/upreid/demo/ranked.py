@@ -1,0 +1,73 @@
+"""Ranked lists: what each encoder finds for some queries."""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from upreid.build.labelled import benchmark, features
+from upreid.config.downstream import LabelledSet
+from upreid.demo.places import STARTS, Places
+from upreid.models.encoder import load_encoder
+from upreid.retrieval.ranking import Labelled, top_ranked
+from upreid.runtime.compute import Compute
+
+NUM_QUERIES, NUM_SHOWN = 6, 8
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as a data URI, and what it is."""
+
+    uri: str
+    person: int
+    camera: int
+    is_match: bool = False
+
+
+@dataclass(frozen=True)
+class RankedLists:
+    """One query, and what each start's encoder finds for it."""
+
+    query: Picture
+    found: dict[str, list[Picture]]
+
+
+def ranked_lists(places: Places) -> list[RankedLists]:
+    """Search for evenly spaced queries with the encoders of the first fine-tuning seed."""
+    labelled = benchmark(LabelledSet(name="market1501", root=places.corpus / "market1501"))
+    step = max(len(labelled.query) // NUM_QUERIES, 1)
+    queries, gallery = labelled.query[::step][:NUM_QUERIES], labelled.gallery
+    labels = Labelled(
+        query_people=np.array([record.person for record in queries]),
+        query_cameras=np.array([record.camera for record in queries]),
+        gallery_people=np.array([record.person for record in gallery]),
+        gallery_cameras=np.array([record.camera for record in gallery]),
+    )
+    compute = Compute(device=torch.device("cpu"), threads=1, workers=0)
+    found: dict[str, list[list[Picture]]] = {}
+    for start in STARTS:
+        encoder = load_encoder(places.finetuned(start, 1) / "encoder.safetensors")
+        query, rest = (
+            features(encoder, some, encoder.preprocess, compute, quiet=True).numpy() for some in (queries, gallery)
+        )
+        ranked, hits = top_ranked(query, rest, labels, k=NUM_SHOWN)
+        found[start] = [
+            [
+                picture(gallery[place].path, gallery[place].person, gallery[place].camera, hit)
+                for place, hit in zip(*row, strict=True)
+            ]
+            for row in zip(ranked, hits, strict=True)
+        ]
+    return [
+        RankedLists(picture(one.path, one.person, one.camera), {start: found[start][i] for start in STARTS})
+        for i, one in enumerate(queries)
+    ]
+
+
+def picture(path: Path, person: int | None, camera: int | None, is_match: bool = False) -> Picture:
+    """Read a JPEG into the page."""
+    uri = "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode()
+    return Picture(uri, person or 0, camera or 0, bool(is_match))

@@ -1,0 +1,130 @@
+"""What the tour does: which jobs there are, and where their results lie."""
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from upreid.config.files import to_dict
+from upreid.config.tours import DemoConfig
+from upreid.demo.jobs import Job, run_jobs
+from upreid.demo.page import write_page
+from upreid.demo.places import STARTS, Places
+from upreid.demo.results import collect, print_table
+from upreid.errors import InputError
+from upreid.models.encoder import read_file
+from upreid.runtime.compute import cores
+from upreid.runtime.console import say
+from upreid.runtime.files import write_text
+from upreid.runtime.folder import claim
+from upreid.runtime.journal import read_journal
+
+RECIPES = {"moco": "moco-laptop", "upreid": "laptop"}
+WORK = {"synth": 1.0, "moco": 4.0, "upreid": 9.0, "finetune": 0.6}
+"""Rough shares of the time: a UP-ReID step costs 2.25 MoCo steps."""
+ONE_THREAD = ["--train.threads", "1", "--train.workers", "0", "--train.device", "cpu"]
+
+
+def run(config: DemoConfig) -> None:
+    """Do what is not done yet, then show the results of all of it."""
+    places = Places(config.out)
+    with claim(config.out, resume=config.out.is_dir()):
+        remember(config)
+        run_jobs(all_jobs(config, places), config.out / "logs", slots=cores())
+        results = collect(places, config)
+        write_text(config.out / "results.json", json.dumps(results, indent=2) + "\n")
+        print_table(results)
+        page = write_page(places, config, results)
+        say(f"page: {page}")
+
+
+def remember(config: DemoConfig) -> None:
+    """Keep the settings; InputError where the folder was made with others."""
+    path = config.out / "demo.json"
+    settings = {name: value for name, value in to_dict(config).items() if name != "out"}
+    if path.exists():
+        before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        changed = [
+            f"{name} {before.get(name)} -> {value}" for name, value in settings.items() if before.get(name) != value
+        ]
+        if changed:
+            raise InputError(
+                f"{config.out} holds a tour with other settings ({', '.join(changed)}); choose another --out"
+            )
+    write_text(path, json.dumps(settings, indent=2) + "\n")
+
+
+def all_jobs(config: DemoConfig, places: Places) -> list[Job]:
+    """Render; pre-train twice; fine-tune from three starts, several times each."""
+    render = Job(
+        name="synth",
+        words=lambda: ["synth", str(places.corpus), "--identities", str(config.identities), "--seed", str(config.seed)],
+        is_done=(places.corpus / "corpus.json").exists,
+        work=WORK["synth"],
+    )
+    pretrainings = [pretraining(config, places, start) for start in RECIPES]
+    seeds = range(1, config.seeds + 1)
+    finetunings = [finetuning(config, places, start, seed) for start in STARTS for seed in seeds]
+    return [render, *reversed(pretrainings), *finetunings]
+
+
+def pretraining(config: DemoConfig, places: Places, start: str) -> Job:
+    """Pre-train on `wild/`, watching retrieval on the labelled set."""
+    folder = places.pretrained(start)
+
+    def words() -> list[str]:
+        if (folder / "config.json").exists():
+            return ["pretrain", "--resume", str(folder)]
+        length = ["--train.epochs", str(config.epochs), "--train.seed", str(config.seed)]
+        watch = ["--monitor.every-epochs", "4", "--monitor.root", str(places.corpus / "market1501")]
+        where = ["--data.root", str(places.corpus / "wild"), "--out", str(folder)]
+        return ["pretrain", RECIPES[start], *where, *length, *watch, *ONE_THREAD]
+
+    return Job(
+        name=f"pretrain-{start}",
+        words=words,
+        is_done=lambda: encoder_is_whole(folder),
+        done_share=partial(share_done, folder),
+        work=WORK[start],
+        needs=("synth",),
+    )
+
+
+def finetuning(config: DemoConfig, places: Places, start: str, seed: int) -> Job:
+    """Fine-tune with a share of the labelled people, and evaluate."""
+    folder = places.finetuned(start, seed)
+
+    def words() -> list[str]:
+        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted one left
+        init = "random" if start == "random" else str(places.pretrained(start) / "encoder.safetensors")
+        data = ["--data.name", "market1501", "--data.root", str(places.corpus / "market1501")]
+        length = ["--train.epochs", str(config.finetune_epochs), "--train.seed", str(seed)]
+        share = ["--data.identity-share", str(config.identity_share), "--out", str(folder)]
+        return ["finetune", "laptop-bot", "--init", init, *data, *share, *length, *ONE_THREAD]
+
+    return Job(
+        name=f"finetune-{start}-{seed}",
+        words=words,
+        is_done=(folder / "retrieval.json").exists,
+        done_share=partial(share_done, folder),
+        work=WORK["finetune"],
+        needs=("synth",) if start == "random" else (f"pretrain-{start}",),
+    )
+
+
+def encoder_is_whole(folder: Path) -> bool:
+    """Whether a pre-training came to its end."""
+    encoder, config = folder / "encoder.safetensors", folder / "config.json"
+    if not (encoder.exists() and config.exists()):
+        return False
+    return read_file(encoder)[0].step == json.loads(config.read_text(encoding="utf-8"))["resolved"]["steps"]
+
+
+def share_done(folder: Path) -> float:
+    """How far a run has come, by its journal."""
+    try:
+        steps = json.loads((folder / "config.json").read_text(encoding="utf-8"))["resolved"]["steps"]
+        return (read_journal(folder / "metrics.jsonl")[-1]["step"] + 1) / steps
+    except (OSError, IndexError, ValueError):
+        return 0.0

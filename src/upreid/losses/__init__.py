@@ -1,0 +1,1 @@
+"""The method in equations: pure functions, tensors in, scalar out."""

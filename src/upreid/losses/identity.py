@@ -1,0 +1,21 @@
+"""Identity loss: which of the training people is it?
+
+Label smoothing (Szegedy et al., https://arxiv.org/abs/1512.00567) as in Bag of Tricks (https://arxiv.org/abs/1903.07071).
+"""
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def smoothed_cross_entropy(
+    logits: Float[Tensor, "batch people"], people: Int64[Tensor, " batch"], *, smoothing: float
+) -> Float[Tensor, ""]:
+    """Cross-entropy against (1 - smoothing) on the right person plus smoothing / people on every one, right one included.
+
+    for scores, person in zip(logits, people):
+        target = [smoothing / len(scores)] * len(scores)
+        target[person] += 1 - smoothing
+        loss -= sum(target * log_softmax(scores)) / batch
+    """
+    return F.cross_entropy(logits, people, label_smoothing=smoothing)

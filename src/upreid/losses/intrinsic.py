@@ -1,0 +1,183 @@
+"""Intrinsic contrast: local patches of one image are told from each other, because identity is in the details.
+
+UP-ReID (https://arxiv.org/abs/2112.00317) puts a contrastive constraint among local patches of each image (sourced, abstract); its
+equation is not public. Every function here is a *reading* of it, by name in `READINGS`. All share one signature:
+
+- `query`: patches by the online encoder, [batch, patches, dim]; the only argument that learns.
+- `key`: patches in their other version by the momentum encoder, [images, patches, dim], of the whole batch, all ranks
+  together.
+- `own`: which of the `images` each query image is, [batch].
+- `hardest`: keep so many of an anchor's most similar negatives; None keeps all.
+- `columns` of the patch grid, patches running along rows.
+
+All vectors have unit length.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+from upreid.errors import InputError
+
+
+def i_a(
+    query: Float[Tensor, "batch patches dim"],
+    key: Float[Tensor, "images patches dim"],
+    own: Int64[Tensor, " batch"],
+    *,
+    temperature: float,
+    hardest: int | None,
+    columns: int,
+) -> Float[Tensor, ""]:
+    """Find the same patch in the other version among the patches of the same image.
+
+    Reading: the most literal one, contrast happens inside one image. Body position alone can solve it. A collapsed
+    encoder gives ln(1 + hardest). Does not use `columns`.
+
+        for i, m: negatives = hardest of [query[i, m] @ key[own[i], n] for n != m]
+            loss -= log_softmax([query[i, m] @ key[own[i], m]] + negatives)[0] / (batch * patches)
+    """
+    del columns
+    similarity = within(query, key, own)
+    patches = similarity.shape[1]
+    is_negative = ~torch.eye(patches, dtype=torch.bool, device=similarity.device)
+    return contrast(similarity, is_negative, patches - 1, temperature, hardest)
+
+
+def i_b(
+    query: Float[Tensor, "batch patches dim"],
+    key: Float[Tensor, "images patches dim"],
+    own: Int64[Tensor, " batch"],
+    *,
+    temperature: float,
+    hardest: int | None,
+    columns: int,
+) -> Float[Tensor, ""]:
+    """All patches of an image belong together: the least similar of them against the most similar of every other image.
+
+    Reading: "intra-identity" taken as one image, one identity, mined as in the batch-hard triplet. A collapsed encoder
+    gives ln(images). With `hardest`, so many other images count. Does not use `columns`.
+
+        for i, m: negatives = [max(query[i, m] @ key[j, n] for n) for j != own[i]]
+            loss -= log_softmax([min(query[i, m] @ key[own[i], n] for n)] + negatives)[0] / (batch * patches)
+    """
+    del columns
+    if len(key) < 2:
+        raise InputError(f"reading i-b contrasts images and got {len(key)}; use a batch of 2 or more")
+    similarity = torch.einsum("bmd,jnd->bmjn", query, key.detach())
+    nearest = similarity.amax(dim=3)  # [batch, patches, images]
+    is_own = own[:, None] == torch.arange(len(key), device=own.device)  # [batch, images]
+    positive = within(query, key, own).amin(dim=2, keepdim=True)
+    others = nearest.masked_fill(is_own[:, None], -torch.inf)
+    return rank_first(positive, mined(others, len(key) - 1, hardest), temperature)
+
+
+def i_c(
+    query: Float[Tensor, "batch patches dim"],
+    key: Float[Tensor, "images patches dim"],
+    own: Int64[Tensor, " batch"],
+    *,
+    temperature: float,
+    hardest: int | None,
+    columns: int,
+) -> Float[Tensor, ""]:
+    """As I-A, with patches of the same height left out of the negatives.
+
+    Reading: bodies are symmetric, so the left sleeve is a false negative for the right one. With one column it is I-A.
+
+        for i, m: candidates are the n with n // columns != m // columns; the rest as in i_a
+    """
+    similarity = within(query, key, own)
+    patches = similarity.shape[1]
+    level = torch.arange(patches, device=similarity.device) // columns
+    return contrast(similarity, level[:, None] != level, patches - columns, temperature, hardest)
+
+
+def i_d(
+    query: Float[Tensor, "batch patches dim"],
+    key: Float[Tensor, "images patches dim"],
+    own: Int64[Tensor, " batch"],
+    *,
+    temperature: float,
+    hardest: int | None,
+    columns: int,
+) -> Float[Tensor, ""]:
+    """As I-A, and the same position of every other image is a negative too.
+
+    Our variant, not claimed for the paper: it closes I-A's shortcut, since position no longer tells the positive. A
+    collapsed encoder gives ln(images + patches - 1). With `hardest`, so many of both kinds together. Does not use
+    `columns`.
+
+        for i, m: negatives = [query[i, m] @ key[own[i], n] for n != m] + [query[i, m] @ key[j, m] for j != own[i]]
+            loss -= log_softmax([query[i, m] @ key[own[i], m]] + negatives)[0] / (batch * patches)
+    """
+    del columns
+    inside = within(query, key, own)  # [batch, patches, patches]
+    across = torch.einsum("bmd,jmd->bmj", query, key.detach())  # [batch, patches, images]
+    positive = inside.diagonal(dim1=1, dim2=2)[:, :, None]
+    is_self = torch.eye(inside.shape[1], dtype=torch.bool, device=inside.device)
+    is_own = own[:, None] == torch.arange(len(key), device=own.device)
+    others = [inside.masked_fill(is_self, -torch.inf), across.masked_fill(is_own[:, None], -torch.inf)]
+    available = inside.shape[1] - 1 + len(key) - 1
+    return rank_first(positive, mined(torch.cat(others, dim=2), available, hardest), temperature)
+
+
+def within(
+    query: Float[Tensor, "batch patches dim"], key: Float[Tensor, "images patches dim"], own: Int64[Tensor, " batch"]
+) -> Float[Tensor, "batch patches patches"]:
+    """Similarity of each patch to each key patch of the same image."""
+    return query @ key.detach()[own].transpose(1, 2)
+
+
+def contrast(
+    similarity: Float[Tensor, "batch patches patches"],
+    is_negative: Bool[Tensor, "patches patches"],
+    available: int,
+    temperature: float,
+    hardest: int | None,
+) -> Float[Tensor, ""]:
+    """Diagonal against the `available` negatives of each row."""
+    others = similarity.masked_fill(~is_negative, -torch.inf)
+    positive = similarity.diagonal(dim1=1, dim2=2)[:, :, None]
+    return rank_first(positive, mined(others, available, hardest), temperature)
+
+
+def mined(
+    others: Float[Tensor, "batch patches candidates"], available: int, hardest: int | None
+) -> Float[Tensor, "batch patches kept"]:
+    """Keep the `hardest` most similar; what is left out stands at minus infinity."""
+    if hardest is None:
+        return others
+    if not 1 <= hardest <= available:
+        raise InputError(
+            f"hard mining of {hardest} negatives out of {available}; use 1 to {available}, or leave it out"
+        )
+    return others.topk(hardest, dim=2).values
+
+
+def rank_first(
+    positive: Float[Tensor, "batch patches 1"], others: Float[Tensor, "batch patches kept"], temperature: float
+) -> Float[Tensor, ""]:
+    """Cross-entropy of picking the positive."""
+    logits = (torch.cat([positive, others], dim=2) / temperature).flatten(0, 1)
+    return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A loss, and whether it compares patches of different images."""
+
+    loss: Callable[..., Float[Tensor, ""]]
+    crosses_images: bool
+
+
+READINGS: dict[str, Reading] = {
+    "i-a": Reading(i_a, crosses_images=False),
+    "i-b": Reading(i_b, crosses_images=True),
+    "i-c": Reading(i_c, crosses_images=False),
+    "i-d": Reading(i_d, crosses_images=True),
+}

@@ -1,0 +1,1 @@
+"""Backbones, heads, the momentum copy and the queue."""

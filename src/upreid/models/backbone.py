@@ -1,0 +1,105 @@
+"""Any timm model as a backbone: normalised images in, one feature vector each out."""
+
+import timm
+import torch
+from timm.models.resnet import ResNet
+from torch import nn
+
+from upreid.errors import InputError, nearest
+
+STEM_CHANNELS = 64
+
+
+def create_backbone(
+    name: str,
+    *,
+    height: int,
+    width: int,
+    channels: int | None = None,
+    last_stride: int | None = None,
+    pretrained: bool = False,
+) -> nn.Module:
+    """Make a model whose forward maps [batch, 3, height, width] to [batch, `num_features`].
+
+    - `channels`: base width of a narrow ResNet; 24 makes stages of 24, 48, 96, 192 where the usual are 64 to 512.
+    - `last_stride`: stride of a ResNet's last stage, without dilation (BoT, arXiv 1903.07071, uses 1).
+    - A ViT takes `height` x `width` and any smaller multiple of its patch size: its position embedding is resampled
+      to the grid of the input, so a local patch sees the same embedding wherever it was cut.
+
+    Raises InputError for unknown names (with the nearest known one), for options that the model does not have, and
+    for sizes that it cannot take.
+    """
+    if not timm.is_model(name):
+        raise InputError(f"unknown backbone '{name}'{nearest_model(name)}")
+    options: dict[str, object] = {}
+    if channels is not None:
+        options["channels"] = tuple(channels * factor for factor in (1, 2, 4, 8))
+    if "vit_" in name or "deit" in name:
+        options |= {"img_size": (height, width), "dynamic_img_size": True}
+    try:
+        model = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    except (TypeError, AssertionError, RuntimeError) as error:
+        raise InputError(f"backbone '{name}' cannot be made with {options}: {error}") from error
+    if channels is not None:
+        narrow_stem(require_resnet(model, name, f"--model.channels {channels}"), channels)
+    if last_stride is not None:
+        set_last_stride(require_resnet(model, name, f"--model.last-stride {last_stride}"), last_stride)
+    model.num_features = feature_size(model, name, height, width)  # timm's own figure is the trunk's, in some models
+    return model
+
+
+def nearest_model(name: str) -> str:
+    """Hint at a known name; timm has too many to list them."""
+    hint = nearest(name, timm.list_models())
+    return hint if "mean" in hint else "; any name from timm.list_models() will do, such as resnet50"
+
+
+def require_resnet(model: nn.Module, name: str, option: str) -> ResNet:
+    """Return the model, if it is a ResNet."""
+    if not isinstance(model, ResNet):
+        raise InputError(f"{option} is for ResNets, and backbone '{name}' is not one; leave it out")
+    return model
+
+
+def narrow_stem(model: ResNet, channels: int) -> None:
+    """Narrow what timm's `channels` leaves wide: the first convolution and those that read from it."""
+    first = model.layer1[0]
+    model.conv1 = resized(model.conv1, out_channels=channels)
+    model.bn1 = nn.BatchNorm2d(channels)
+    first.conv1 = resized(first.conv1, in_channels=channels)
+    if first.downsample is not None:
+        first.downsample[0] = resized(first.downsample[0], in_channels=channels)
+
+
+def resized(conv: nn.Conv2d, **channels: int) -> nn.Conv2d:
+    """Return a convolution like `conv` with other channel counts, initialised as timm's ResNets are."""
+    counts = {"in_channels": conv.in_channels, "out_channels": conv.out_channels} | channels
+    new = nn.Conv2d(
+        **counts, kernel_size=conv.kernel_size, stride=conv.stride, padding=conv.padding, bias=conv.bias is not None
+    )
+    nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+    return new
+
+
+def set_last_stride(model: ResNet, stride: int) -> None:
+    """Set the stride of the last stage: in timm the one strided convolution of its first block, and the shortcut's."""
+    if stride not in (1, 2):
+        raise InputError(f"last stride of {stride}; a ResNet's is 1 or 2")
+    for module in model.layer4[0].modules():
+        if isinstance(module, nn.Conv2d | nn.AvgPool2d) and module.stride in ((2, 2), 2):
+            module.stride = (stride, stride)
+
+
+@torch.no_grad()
+def feature_size(model: nn.Module, name: str, height: int, width: int) -> int:
+    """Try a size of input; return the number of features. InputError where the model cannot take it."""
+    training = model.training
+    try:
+        features = model.eval()(torch.zeros(1, 3, height, width))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"backbone '{name}' cannot take inputs of {height}x{width} ({reason}); use another size"
+        ) from error
+    model.train(training)
+    return features.shape[1]

@@ -1,0 +1,108 @@
+"""BatchNorm over groups of a batch, and forwards that leave no trace in its running statistics.
+
+Groups stand in for the processes of shuffle-BN (MoCo, arXiv 1911.05722, section 3.3) where there is only one: a key must
+not share batch statistics with its query, or the network finds it by them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from upreid.errors import InputError
+
+
+class GroupedBatchNorm(nn.BatchNorm2d):
+    """BatchNorm2d in which samples i, i + groups, i + 2 groups, ... share statistics (interleaved, so a view does it).
+
+    Running statistics follow the mean over the groups of batch mean and unbiased batch variance, once per forward.
+    With `tracking` off a training forward leaves them alone. Evaluation is BatchNorm2d's.
+    """
+
+    groups: int = 1
+    tracking: bool = True
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Tensor:
+        """Normalise; InputError where the batch does not divide into the groups."""
+        if not self.training or (self.groups == 1 and self.tracking):
+            return super().forward(images)
+        batch, channels, *size = images.shape
+        if batch % self.groups:
+            raise InputError(f"a batch of {batch} does not divide into {self.groups} BatchNorm groups")
+        statistics = None, None
+        if self.tracking:
+            self.num_batches_tracked.add_(1)  # pyright: ignore[reportOptionalMemberAccess]
+            statistics = self.running_mean.repeat(self.groups), self.running_var.repeat(self.groups)  # pyright: ignore
+        output = F.batch_norm(
+            images.reshape(batch // self.groups, self.groups * channels, *size),
+            *statistics,
+            self.weight.repeat(self.groups),
+            self.bias.repeat(self.groups),
+            training=True,
+            momentum=self.momentum or 0.0,
+            eps=self.eps,
+        )
+        for running, updated in zip((self.running_mean, self.running_var), statistics, strict=True):
+            if updated is not None:
+                running.copy_(updated.view(self.groups, channels).mean(0))  # pyright: ignore
+        return output.reshape(images.shape)
+
+
+class GroupedBatchNormAct(GroupedBatchNorm):
+    """The same for timm's BatchNorm with an activation in it."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Tensor:
+        """Normalise, then activate."""
+        return self.act(self.drop(super().forward(images)))
+
+
+def group_batch_norm(module: nn.Module, groups: int) -> nn.Module:
+    """Turn every BatchNorm2d of `module`, in place, into one over `groups`; parameters and names stay."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, grouped(child, groups))
+        else:
+            group_batch_norm(child, groups)
+    return module
+
+
+def grouped(norm: nn.BatchNorm2d, groups: int) -> GroupedBatchNorm:
+    """Copy a BatchNorm2d, its tensors and its activation, into a grouped one."""
+    has_activation = hasattr(norm, "act")
+    kind = GroupedBatchNormAct if has_activation else GroupedBatchNorm
+    new = kind(norm.num_features, eps=norm.eps, momentum=norm.momentum)
+    if isinstance(new, GroupedBatchNormAct):
+        new.drop, new.act = norm.drop, norm.act
+    new.load_state_dict(norm.state_dict())
+    new.groups = groups
+    return new.train(norm.training)
+
+
+def sync_batch_norm(module: nn.Module) -> nn.Module:
+    """Share statistics over all processes (torch's SyncBatchNorm; GPUs only)."""
+    return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+
+
+@contextmanager
+def untracked(module: nn.Module) -> Iterator[None]:
+    """Leave the running statistics of every BatchNorm in `module` alone, in training forwards too."""
+    norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        if isinstance(norm, GroupedBatchNorm):
+            norm.tracking = False
+        else:
+            norm.momentum = 0.0  # the new value weighs nothing
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            if isinstance(norm, GroupedBatchNorm):
+                norm.tracking = True
+            else:
+                norm.momentum = momentum

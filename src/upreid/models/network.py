@@ -1,0 +1,69 @@
+"""The network that pre-training trains: one backbone, an image head, a patch head."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from upreid.models.batchnorm import GroupedBatchNorm, untracked
+
+
+class Projector(nn.Sequential):
+    """Linear, ReLU, Linear (MoCo v2, arXiv 2003.04297); the result is scaled to unit length."""
+
+    def __init__(self, in_features: int, hidden: int, out_features: int) -> None:
+        super().__init__(nn.Linear(in_features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, out_features))
+
+    def forward(self, features: Float[Tensor, "batch features"]) -> Float[Tensor, "batch dim"]:
+        """Project; unit vectors in single precision or better, also under autocast."""
+        embedded = super().forward(features)
+        exact = embedded if embedded.dtype.itemsize >= 4 else embedded.float()
+        return F.normalize(exact, dim=1)
+
+
+class Network(nn.Module):
+    """One backbone for images and patches, a head for each; patches are read only where there is a patch head."""
+
+    def __init__(self, backbone: nn.Module, image_head: Projector, patch_head: Projector | None) -> None:
+        super().__init__()
+        self.backbone, self.image_head, self.patch_head = backbone, image_head, patch_head
+
+    def forward(
+        self,
+        images: Float[Tensor, "batch 3 height width"] | None,
+        patches: Float[Tensor, "images patches 3 patch_height patch_width"] | None,
+    ) -> tuple[Float[Tensor, "batch dim"] | None, Float[Tensor, "images patches dim"] | None]:
+        """Embed images, patches, or both, each in a forward of its own.
+
+        BatchNorm groups are contiguous parts of the images. Patches are normalised by statistics of patches, which
+        never enter the running statistics: those belong to whole images, and the exported encoder uses them.
+        """
+        image_embedding = patch_embedding = None
+        if images is not None:
+            groups = groups_of(self.backbone)
+            image_embedding = apart(self.image_head(self.backbone(interleave(images[:, None], groups))), groups, 1)[
+                :, 0
+            ]
+        if patches is not None:
+            assert self.patch_head is not None
+            groups = groups_of(self.backbone)
+            with untracked(self.backbone):
+                features = self.backbone(interleave(patches, groups))
+            patch_embedding = apart(self.patch_head(features), groups, patches.shape[1])
+        return image_embedding, patch_embedding
+
+
+def groups_of(backbone: nn.Module) -> int:
+    """How many BatchNorm groups the backbone makes."""
+    return next((norm.groups for norm in backbone.modules() if isinstance(norm, GroupedBatchNorm)), 1)
+
+
+def interleave(
+    tiles: Float[Tensor, "images patches 3 height width"], groups: int
+) -> Float[Tensor, "tiles 3 height width"]:
+    """Lay out tiles so that tile i belongs to BatchNorm group i % groups, groups being contiguous parts of the images."""
+    return tiles.unflatten(0, (groups, -1)).permute(1, 2, 0, 3, 4, 5).flatten(0, 2)
+
+
+def apart(rows: Float[Tensor, "tiles dim"], groups: int, patches: int) -> Float[Tensor, "images patches dim"]:
+    """Undo `interleave`, for what became of the tiles."""
+    return rows.unflatten(0, (-1, patches, groups)).permute(2, 0, 1, 3).flatten(0, 1)

@@ -1,0 +1,141 @@
+"""`upreid pretrain`: unlabelled person images in, an encoder out."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from upreid.build.plan import Plan, explanations, make_plan
+from upreid.build.pretraining import method as build_method
+from upreid.build.state import restore
+from upreid.config.command_line import parse
+from upreid.config.files import digest, read_json, to_dict, to_flags
+from upreid.config.pretrain import PretrainConfig
+from upreid.data.dataset import SkipLedger
+from upreid.data.sources.folder import index_folder
+from upreid.errors import InputError
+from upreid.method import Method
+from upreid.pretrain.loop import Session, train
+from upreid.runtime.checkpoint import load_state
+from upreid.runtime.compute import Compute, check_compiler, settle
+from upreid.runtime.console import logging_to, say
+from upreid.runtime.distributed import World, join
+from upreid.runtime.files import write_text
+from upreid.runtime.folder import claim
+from upreid.runtime.interrupt import listen
+from upreid.runtime.journal import Journal
+from upreid.runtime.provenance import provenance
+from upreid.runtime.record import Record
+from upreid.runtime.tensorboard import TensorBoard
+
+
+def run(config: PretrainConfig) -> int:
+    """Train from the start; return the exit code: 0, or 128 + the signal that asked to stop."""
+    return session(config, resumes=False)
+
+
+def resume(folder: Path) -> int:
+    """Go on from the last state in `folder`, with the configuration that it was started with."""
+    if not (folder / "config.json").is_file():
+        raise InputError(f"nothing to resume at {folder}: no config.json; give the --out of an earlier run")
+    settings = read_json(folder / "config.json")["settings"] | {"out": str(folder)}
+    return session(parse(PretrainConfig, to_flags(settings), program="pretrain"), resumes=True)
+
+
+def session(config: PretrainConfig, *, resumes: bool) -> int:
+    """Build the parts, claim the folder, train. Nothing is written before everything has been built."""
+    on_cpu = config.train.device == "cpu" or not torch.cuda.is_available()
+    wishes = config.train.device, config.train.threads, config.train.workers
+    compute = settle(*wishes, workers_wanted=1 if on_cpu else 8)
+    torch.set_num_threads(compute.threads)
+    if config.train.compile:
+        check_compiler()
+    paths = index_folder(config.data.root)
+    with ExitStack() as stack:
+        world = stack.enter_context(join(compute.device))
+        plan = make_plan(config, len(paths), world)
+        method = build_method(config, compute, world, plan.steps_per_epoch)
+        optimiser = build_optimiser(config, method)
+        if world.is_lead:
+            stack.enter_context(claim(config.out, resume=resumes))
+            stack.enter_context(logging_to(config.out / "logs" / "pretrain.log"))
+        state = saved_state(config) if resumes else None
+        first = 0 if state is None else int(state["step"])
+        ledger = SkipLedger(len(paths), config.data.unreadable_share, state["skipped"] if state else ())
+        if state is not None:
+            restore(method, optimiser, state)
+        if world.is_lead:
+            introduce(config, plan, world, compute, first, resumes=resumes)
+        sinks = [stack.enter_context(sink) for sink in make_sinks(config, world, first)]
+        part = Session(
+            config=config,
+            plan=plan,
+            compute=compute,
+            world=world,
+            method=method,
+            optimiser=optimiser,
+            record=Record(sinks),
+            ledger=ledger,
+            paths=paths,
+            stop=stack.enter_context(listen()),
+        )
+        return train(part, first)
+
+
+def build_optimiser(config: PretrainConfig, method: Method) -> torch.optim.Optimizer:
+    """SGD or AdamW over every parameter, as MoCo and LUPerson; the rate is set at every step."""
+    wanted, parameters = config.optim, method.network.parameters()
+    if wanted.name == "adamw":
+        return torch.optim.AdamW(parameters, lr=wanted.lr, weight_decay=wanted.weight_decay, fused=True)
+    return torch.optim.SGD(
+        parameters, lr=wanted.lr, momentum=wanted.momentum, weight_decay=wanted.weight_decay, fused=True
+    )
+
+
+def make_sinks(config: PretrainConfig, world: World, first: int) -> list[Journal | TensorBoard]:
+    """Where numbers go: the journal, and TensorBoard where asked for; rank 0 only."""
+    if not world.is_lead:
+        return []
+    views = [TensorBoard(config.out / "logs" / "tensorboard", resume_at=first)] if config.tensorboard else []
+    return [Journal(config.out / "metrics.jsonl", resume_at=first), *views]
+
+
+def saved_state(config: PretrainConfig) -> dict[str, Any] | None:
+    """Load the last state; None where the run was stopped before its first save, and so begins again."""
+    path = config.out / "state.pt"
+    if not path.exists():
+        return None
+    state = load_state(path)
+    if state["hash"] != digest(to_dict(config)):
+        raise InputError(
+            f"{path} was saved by a run with another configuration than {config.out / 'config.json'} says; "
+            f"restore that file, or start a new run"
+        )
+    return state
+
+
+def introduce(config: PretrainConfig, plan: Plan, world: World, compute: Compute, first: int, *, resumes: bool) -> None:
+    """Write config.json, and say how this run computes and what is promised of resuming it."""
+    compute.announce()
+    for line in explanations(config, plan, world):
+        say(line)
+    exact = compute.device.type == "cpu" and not config.train.compile
+    where = "eager mode, this device, thread count and number of processes"
+    say(
+        f"resuming is bit-exact ({where})"
+        if exact
+        else "resuming is exact in data and schedule, not promised bit for bit"
+    )
+    if resumes:
+        say(f"resuming {config.out} at step {first} of {plan.steps}")
+        return
+    settings = to_dict(config)
+    resolved = {"steps": plan.steps, "lr": plan.lr, "images": plan.num_images, "world_size": world.size}
+    compute_facts = {"device": str(compute.device), "threads": compute.threads, "workers": compute.workers}
+    config_json = {"program": "pretrain", "hash": digest(settings), "settings": settings}
+    write_text(
+        config.out / "config.json",
+        json.dumps({**config_json, "resolved": resolved | compute_facts, **provenance()}, indent=2) + "\n",
+    )

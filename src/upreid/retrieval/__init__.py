@@ -1,0 +1,1 @@
+"""From records to features, ranks, and numbers with a stated protocol."""
