@@ -25,10 +25,19 @@ def without_none(table: dict[str, Any]) -> dict[str, Any]:
     return {key: without_none(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
-def digest(saved: dict[str, Any], *, without: tuple[str, ...] = ("out",)) -> str:
-    """Sixteen hex digits over everything that decides a result; where it is written does not."""
-    table = {key: value for key, value in saved.items() if key not in without}
-    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
+WITHOUT_EFFECT = {"out", "monitor", "tensorboard", "root", "threads", "workers", "save_every"}
+"""Settings that decide where, how fast and how closely watched a run is, not what comes of it."""
+
+
+def digest(saved: dict[str, Any]) -> str:
+    """Sixteen hex digits over everything that decides a result."""
+    return hashlib.sha256(json.dumps(effective(saved), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def effective(table: dict[str, Any]) -> dict[str, Any]:
+    """Drop what has no effect, at every level."""
+    kept = {key: value for key, value in table.items() if key not in WITHOUT_EFFECT}
+    return {key: effective(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def read_json(path: Path) -> dict[str, Any]:

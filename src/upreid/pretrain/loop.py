@@ -98,7 +98,7 @@ def save(run: Session, steps_done: int) -> None:
     """Write `state.pt` and `encoder.safetensors`, once every loss up to here is known to be finite."""
     run.record.read()
     hash_ = digest(to_dict(run.config))
-    state = {"step": steps_done, "hash": hash_, "skipped": run.ledger.state()}
+    state = {"step": steps_done, "hash": hash_, "images": len(run.paths), "skipped": run.ledger.state()}
     state |= capture(run.method, run.optimiser)
     backbone = exported_backbone(run.method)
     if run.world.is_lead:

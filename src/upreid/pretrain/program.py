@@ -61,7 +61,7 @@ def session(config: PretrainConfig, *, resumes: bool) -> int:
         if world.is_lead:
             stack.enter_context(claim(config.out, resume=resumes))
             stack.enter_context(logging_to(config.out / "logs" / "pretrain.log"))
-        state = saved_state(config) if resumes else None
+        state = saved_state(config, len(paths)) if resumes else None
         first = 0 if state is None else int(state["step"])
         ledger = SkipLedger(len(paths), config.data.unreadable_share, state["skipped"] if state else ())
         if state is not None:
@@ -102,7 +102,7 @@ def make_sinks(config: PretrainConfig, world: World, first: int) -> list[Journal
     return [Journal(config.out / "metrics.jsonl", resume_at=first), *views]
 
 
-def saved_state(config: PretrainConfig) -> dict[str, Any] | None:
+def saved_state(config: PretrainConfig, num_images: int) -> dict[str, Any] | None:
     """Load the last state; None where the run was stopped before its first save, and so begins again."""
     path = config.out / "state.pt"
     if not path.exists():
@@ -112,6 +112,11 @@ def saved_state(config: PretrainConfig) -> dict[str, Any] | None:
         raise InputError(
             f"{path} was saved by a run with another configuration than {config.out / 'config.json'} says; "
             f"restore that file, or start a new run"
+        )
+    if state["images"] != num_images:
+        raise InputError(
+            f"{config.data.root} holds {num_images} images and held {state['images']} when the run was saved; "
+            f"put them back, or start a new run"
         )
     return state
 

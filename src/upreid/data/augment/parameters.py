@@ -1,6 +1,6 @@
 """What happens to each image, drawn on the host: a fixed number of uniform numbers per image and view.
 
-All functions are vectorised over images and follow torchvision 0.21's `get_params` step by step, so that the
+All functions are vectorised over images and follow torchvision's `get_params` (0.21 to 0.29) step by step, so that the
 distributions are the same; only the source of randomness differs (`upreid.runtime.seed`).
 """
 
@@ -115,10 +115,10 @@ def draw_crops(numbers: Numbers, what: Augmentation, sizes: Int[np.ndarray, "ima
 
 
 def centre_crops(sizes: Int[np.ndarray, "images 2"], ratio: tuple[float, float]) -> Boxes:
-    """The largest centred box whose width / height lies in `ratio`."""
+    """The largest centred box whose width / height lies in `ratio`; at least one pixel of each axis."""
     height, width = sizes.astype(np.float64).T
-    box_width = np.minimum(width, np.rint(height * ratio[1]))
-    box_height = np.minimum(height, np.rint(width / ratio[0]))
+    box_width = np.clip(np.rint(height * ratio[1]), 1, width)
+    box_height = np.clip(np.rint(width / ratio[0]), 1, height)
     return _boxes((height - box_height) // 2, (width - box_width) // 2, box_height, box_width)
 
 

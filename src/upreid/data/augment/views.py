@@ -53,6 +53,12 @@ class Augment:
 
     def __call__(self, batch: ImageBatch) -> Views:
         """Make the views that are wanted; the others are `None`."""
+        with torch.autocast(
+            batch.pixels.device.type, enabled=False
+        ):  # pixels need more than 8 bits of mantissa
+            return self._views(batch)
+
+    def _views(self, batch: ImageBatch) -> Views:
         query, key = self._view(batch, "query"), self._view(batch, "key")
         if not self.is_original_wanted and self.patches is None:
             return Views(query=query, key=key)
@@ -70,10 +76,9 @@ class Augment:
 
     def _whole(self, batch: ImageBatch) -> Images:
         height, width = self.preprocess.height, self.preprocess.width
-        chunks = _chunks(batch.pixels, height * width)
-        return torch.cat(
-            [resize_whole(batch.pixels[some], batch.extents[some], height, width) for some in chunks]
-        )
+        pixels, extents = batch.pixels, batch.extents
+        chunks = _chunks(pixels, height * width)
+        return torch.cat([resize_whole(pixels[some], extents[some], height, width) for some in chunks])
 
     def _numbers(self, batch: ImageBatch, view: str) -> Numbers:
         return image_numbers(self.seed, batch.epoch, batch.indices.numpy(), view)
@@ -86,7 +91,7 @@ class Augment:
         sigma = None
         if (
             look.jitter is None
-        ):  # no step between resizing and blur but grey, which can wait: one matrix does both
+        ):  # only grey stands between resizing and blur, and it can wait: one matrix does both
             sigma, look = look.sigma, without_blur(look)
         vertical, horizontal = self._spans(batch, numbers, sigma)
 

@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from upreid.data.splits import share_of_people
+from upreid.errors import InputError
+from upreid.types import Record
+
+FIRST_TWELVE = [3, 12, 18, 21, 30, 48, 66, 69, 78, 81, 87, 90]
+"""Of 40 people named 0, 3, 6, ... with seed 1: written down, so that a change is noticed."""
+
+
+def records(num_people: int = 40, images: int = 3, root: str = "a") -> list[Record]:
+    return [
+        Record(path=Path(root, f"{3 * person:04d}_{image}.jpg"), person=3 * person, camera=image)
+        for person in range(num_people)
+        for image in range(images)
+    ]
+
+
+def people(kept: tuple[Record, ...]) -> list[int]:
+    return sorted({record.person for record in kept if record.person is not None})
+
+
+@pytest.mark.parametrize(
+    ("num_people", "share", "kept"),
+    [(751, 0.1, 75), (751, 0.3, 225), (751, 0.5, 375), (751, 0.7, 525), (751, 0.9, 675), (1041, 0.3, 312), (767, 0.7, 536)]
+    + [(100, 0.29, 29), (10, 1.0, 10)],
+)
+def test_int_of_people_times_share_are_kept_as_in_lupersons_lists(num_people: int, share: float, kept: int) -> None:
+    assert len(people(share_of_people(records(num_people, images=1), share, seed=1))) == kept
+
+
+def test_a_kept_person_keeps_all_images_in_their_order() -> None:
+    everything = records()
+    kept = share_of_people(everything, 0.3, seed=1)
+    assert len(kept) == 12 * 3
+    assert list(kept) == [record for record in everything if record.person in people(kept)]
+
+
+def test_the_choice_is_the_same_on_every_machine() -> None:
+    assert people(share_of_people(records(), 0.3, seed=1)) == FIRST_TWELVE
+
+
+def test_neither_the_order_of_files_nor_their_folder_matters() -> None:
+    shuffled = [records(root="elsewhere")[place] for place in np.random.default_rng(0).permutation(120)]
+    assert people(share_of_people(shuffled, 0.3, seed=1)) == people(share_of_people(records(), 0.3, seed=1))
+
+
+def test_a_smaller_share_is_part_of_a_larger_one_and_another_seed_is_another_choice() -> None:
+    tenth, third = (people(share_of_people(records(), share, seed=1)) for share in (0.1, 0.3))
+    assert set(tenth) < set(third)
+    assert people(share_of_people(records(), 0.3, seed=2)) != third
+
+
+def test_seeds_choose_everybody_equally_often() -> None:
+    everything = records(20, images=1)
+    counts = np.zeros(20)
+    for seed in range(400):
+        counts[np.array(people(share_of_people(everything, 0.5, seed=seed))) // 3] += 1
+    assert abs(counts - 200).max() < 5 * 10  # five standard deviations of a binomial count
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.1, float("nan")])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(InputError, match=r"identity-share .*at most 1"):
+        share_of_people(records(), share, seed=1)
+
+
+def test_a_share_that_leaves_nobody_to_compare_with_is_refused_with_the_numbers() -> None:
+    with pytest.raises(InputError, match="leaves 1 of 40 people"):
+        share_of_people(records(), 0.03, seed=1)
