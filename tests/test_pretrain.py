@@ -200,9 +200,9 @@ def test_the_log_names_what_was_decided(picture_folder: Path, tmp_path: Path) ->
 
 BAD = [
     (["--train.batch", 64], ["batch of 64", "32 images", "--train.batch"]),
-    (["--train.batch", 6], ["batch of 6", "--train.batch 4"]),
+    (["--train.batch", 7], ["batch of 7", "--train.batch 6"]),
     (["--model.backbone", "resnet5o"], ["resnet5o", "resnet50"]),
-    (["--model.backbone", "vit_tiny_patch16_224", "--model.last-stride", 1], ["last-stride"]),
+    (["--model.backbone", "vit_tiny_patch16_224", "--model.last-stride", 1], ["ResNets", "vit_tiny_patch16_224"]),
     (["--intrinsic.rows", 5], ["5", "64"]),
     (["--augment.height", 0], ["--augment.height"]),
     (["--intrinsic.hardest", 99], ["99", "hard"]),

@@ -8,7 +8,6 @@ L = L_contrast(query, key, queue)                    instance contrast (MoCo v2,
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int64
@@ -26,16 +25,6 @@ from upreid.runtime.seed import permutation
 from upreid.types import Views
 
 ALONE = World()
-
-
-class Optimiser(Protocol):
-    """What a step asks of an optimiser."""
-
-    def step(self) -> object:
-        """Move the weights."""
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +87,7 @@ class Targets:
     patches: Float[Tensor, "images patches dim"] | None
 
 
-def train_step(method: Method, views: Views, step: int, optimiser: Optimiser) -> dict[str, Tensor]:
+def train_step(method: Method, views: Views, step: int, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Do optimiser step number `step`; return the named losses, unweighted and detached.
 
     Accumulation splits the forwards, never the comparison: all keys are made before the first query, so

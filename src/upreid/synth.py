@@ -12,6 +12,7 @@ import json
 import math
 import os
 import shutil
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 
@@ -68,6 +69,8 @@ def synthesise(
     shots = {"wild": wild_shots(recipe), layout: LAYOUTS[layout](recipe)}
     try:
         _produce(out, recipe, shots, workers)
+    except BrokenProcessPool as error:
+        raise InputError("a worker process died, perhaps for want of memory; run again with fewer workers") from error
     except OSError as error:
         raise InputError(
             f"cannot write the corpus to {out}: {error.strerror or error}; free it or choose another folder"

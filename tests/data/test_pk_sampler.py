@@ -26,20 +26,25 @@ def test_a_persons_images_stand_side_by_side() -> None:
             assert len({PEOPLE[place] for place in batch[start : start + K]}) == 1
 
 
-def test_images_are_repeated_only_where_a_person_has_too_few() -> None:
-    for epoch in range(20):
-        for batch in batches().epoch(epoch):
-            for start in range(0, P * K, K):
-                hand = batch[start : start + K]
-                available = PEOPLE[hand[0]] + 1
-                assert len(set(hand)) >= min(available, K) - (available % K != 0 and available > K)
+def test_a_person_with_fewer_than_k_images_repeats_them_and_leaves_none_out() -> None:
+    people = [person for person in range(6) for _ in range(2)]
+    for batch in batches(people).epoch(0):
+        for start in range(0, P * K, K):
+            assert len(set(batch[start : start + K])) == 2
 
 
-def test_in_an_epoch_whose_people_all_fit_every_image_is_seen_once() -> None:
+def test_no_image_comes_twice_in_an_epoch_whose_people_all_have_a_multiple_of_k() -> None:
     people = [person for person in range(8) for _ in range(6)]
-    epoch = batches(people).epoch(3)
-    assert len(epoch) == 8 * 6 // (P * K)
-    assert sorted(place for batch in epoch for place in batch) == list(range(48))
+    for epoch in range(20):
+        seen = [place for batch in batches(people).epoch(epoch) for place in batch]
+        assert len(set(seen)) == len(seen)
+
+
+def test_an_epoch_ends_when_fewer_than_p_people_have_images_left() -> None:
+    people = [person for person in range(8) for _ in range(6)]
+    for epoch in range(20):
+        seen = Counter(people[place] for batch in batches(people).epoch(epoch) for place in batch)
+        assert sum(seen[person] < 6 for person in range(8)) < P
 
 
 def test_every_person_is_visited_in_an_epoch_of_one_hand_each() -> None:
@@ -56,7 +61,9 @@ def test_what_a_person_gets_in_an_epoch_never_exceeds_its_images_rounded_up() ->
 
 def test_over_many_epochs_every_image_comes_up() -> None:
     sampler = batches()
-    assert {place for epoch in range(30) for batch in sampler.epoch(epoch) for place in batch} == set(range(len(PEOPLE)))
+    assert {place for epoch in range(30) for batch in sampler.epoch(epoch) for place in batch} == set(
+        range(len(PEOPLE))
+    )
 
 
 def test_an_epoch_follows_from_seed_and_number_alone() -> None:

@@ -7,8 +7,8 @@ from upreid.data.splits import share_of_people
 from upreid.errors import InputError
 from upreid.types import Record
 
-FIRST_TWELVE = [3, 12, 18, 21, 30, 48, 66, 69, 78, 81, 87, 90]
-"""Of 40 people named 0, 3, 6, ... with seed 1: written down, so that a change is noticed."""
+CHOSEN = [21, 30, 36, 39, 51, 54, 60, 66, 78, 102, 111, 117]
+"""Of 40 people named 0, 3, 6, ... with seed 1: written down, because splits made with one version must hold in the next."""
 
 
 def records(num_people: int = 40, images: int = 3, root: str = "a") -> list[Record]:
@@ -25,8 +25,17 @@ def people(kept: tuple[Record, ...]) -> list[int]:
 
 @pytest.mark.parametrize(
     ("num_people", "share", "kept"),
-    [(751, 0.1, 75), (751, 0.3, 225), (751, 0.5, 375), (751, 0.7, 525), (751, 0.9, 675), (1041, 0.3, 312), (767, 0.7, 536)]
-    + [(100, 0.29, 29), (10, 1.0, 10)],
+    [
+        (751, 0.1, 75),
+        (751, 0.3, 225),
+        (751, 0.5, 375),
+        (751, 0.7, 525),
+        (751, 0.9, 675),
+        (1041, 0.3, 312),
+        (767, 0.7, 536),
+        (100, 0.29, 29),
+        (10, 1.0, 10),
+    ],
 )
 def test_int_of_people_times_share_are_kept_as_in_lupersons_lists(num_people: int, share: float, kept: int) -> None:
     assert len(people(share_of_people(records(num_people, images=1), share, seed=1))) == kept
@@ -40,7 +49,7 @@ def test_a_kept_person_keeps_all_images_in_their_order() -> None:
 
 
 def test_the_choice_is_the_same_on_every_machine() -> None:
-    assert people(share_of_people(records(), 0.3, seed=1)) == FIRST_TWELVE
+    assert people(share_of_people(records(), 0.3, seed=1)) == CHOSEN
 
 
 def test_neither_the_order_of_files_nor_their_folder_matters() -> None:

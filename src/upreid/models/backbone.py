@@ -39,6 +39,8 @@ def create_backbone(
     try:
         model = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     except (TypeError, AssertionError, RuntimeError) as error:
+        if channels is not None and "channels" in str(error):
+            raise InputError(not_a_resnet(f"--model.channels {channels}", name)) from error
         raise InputError(f"backbone '{name}' cannot be made with {options}: {error}") from error
     if channels is not None:
         narrow_stem(require_resnet(model, name, f"--model.channels {channels}"), channels)
@@ -57,8 +59,13 @@ def nearest_model(name: str) -> str:
 def require_resnet(model: nn.Module, name: str, option: str) -> ResNet:
     """Return the model, if it is a ResNet."""
     if not isinstance(model, ResNet):
-        raise InputError(f"{option} is for ResNets, and backbone '{name}' is not one; leave it out")
+        raise InputError(not_a_resnet(option, name))
     return model
+
+
+def not_a_resnet(option: str, name: str) -> str:
+    """Say that an option does not fit the model."""
+    return f"{option} is for ResNets, and backbone '{name}' is not one; leave it out"
 
 
 def narrow_stem(model: ResNet, channels: int) -> None:

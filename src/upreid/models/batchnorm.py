@@ -78,7 +78,7 @@ def grouped(norm: nn.BatchNorm2d, groups: int) -> GroupedBatchNorm:
     new = kind(norm.num_features, eps=norm.eps, momentum=norm.momentum)
     if isinstance(new, GroupedBatchNormAct):
         new.drop, new.act = norm.drop, norm.act
-    new.load_state_dict(norm.state_dict())
+    new.to(norm.weight).load_state_dict(norm.state_dict())
     new.groups = groups
     return new.train(norm.training)
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from upreid.errors import InputError
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Where numbers go: the journal, TensorBoard."""
 

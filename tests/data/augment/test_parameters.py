@@ -125,9 +125,7 @@ def test_steps_are_independent_of_each_other():
 
 
 def test_a_step_switched_off_changes_no_number_of_the_others():
-    plain, jittered = (
-        draw_look(numbers(), PRESETS[name], 64, 32) for name in ("luperson", "luperson-jitter")
-    )
+    plain, jittered = (draw_look(numbers(), PRESETS[name], 64, 32) for name in ("luperson", "luperson-jitter"))
     assert (plain.sigma == jittered.sigma).all()
     assert (plain.erased.top == jittered.erased.top).all()
     assert plain.jitter is None

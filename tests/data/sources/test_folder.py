@@ -17,9 +17,7 @@ def test_images_of_any_nesting_and_suffix_are_found_in_the_order_of_their_paths(
 
 
 def test_hidden_files_and_other_files_are_left_out(tmp_path):
-    touch(
-        tmp_path, "a.jpg", ".b.jpg", "._a.jpg", ".cache/c.jpg", "Thumbs.db", "notes.txt", "jpg", "a.jpg.part"
-    )
+    touch(tmp_path, "a.jpg", ".b.jpg", "._a.jpg", ".cache/c.jpg", "Thumbs.db", "notes.txt", "jpg", "a.jpg.part")
     assert index_folder(tmp_path) == [tmp_path / "a.jpg"]
 
 

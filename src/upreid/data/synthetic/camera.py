@@ -41,7 +41,7 @@ class Camera:
     optics: Optics
 
 
-COLOUR_SPREAD = {"brightness": 0.1, "gains": 0.02, "drift": 0.02, "gamma": 0.1, "saturation": 0.15, "lift": 0.015}
+COLOUR_SPREAD = {"brightness": 0.1, "gains": 0.015, "drift": 0.018, "gamma": 0.1, "saturation": 0.15, "lift": 0.015}
 """Standard deviations between cameras (log scale but for `lift`): tuned so that colour informs but does not suffice."""
 
 BLUR_SPREAD = 0.4

@@ -94,7 +94,10 @@ def take(recipe: Recipe, shot: Shot) -> bytes:
         return _take_wild(recipe, shot)
     person = draw_identity(generator(recipe.seed, "benchmark person", shot.person))
     rng = generator(recipe.seed, "benchmark image", shot.person, shot.camera, shot.image)
-    camera, street = fixed_camera(recipe, shot.camera), fixed_place(recipe, shot.camera, int(rng.integers(PLACES)))
+    camera, street = (
+        fixed_camera(recipe, shot.camera),
+        fixed_place(recipe, shot.camera, int(rng.integers(PLACES))),
+    )
     return photograph(person, camera, street, recipe.look(), rng)
 
 

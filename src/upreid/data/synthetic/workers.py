@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -38,7 +39,7 @@ def _finished(recipe: Recipe, tasks: list[list[tuple[Path, Shot]]], workers: int
         yield from (_do(recipe, task) for task in tasks)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks of whoever called us
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent) as pool:
         futures = [pool.submit(_do, recipe, task) for task in tasks]
         try:
             for future in as_completed(futures):
@@ -54,8 +55,9 @@ def _do(recipe: Recipe, task: list[tuple[Path, Shot]]) -> int:
     return len(task)
 
 
-def _end_with_parent() -> None:
-    """Leave no orphans: a worker whose parent was killed would wait for tasks for ever."""
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end with it: an orphan would wait for tasks for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
         return

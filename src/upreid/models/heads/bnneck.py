@@ -5,7 +5,11 @@ from torch import Tensor, nn
 
 
 class BNNeck(nn.Module):
-    """Features for the triplet loss come in; logits for the identity loss come out, through a BatchNorm without shift."""
+    """Features for the triplet loss come in; logits for the identity loss come out, through a BatchNorm without shift.
+
+    A shift would move the origin that cosine distances are measured from; the classifier has none either, so that its
+    planes pass through the same origin. `neck` stays with the encoder, `classifier` ends with the training.
+    """
 
     def __init__(self, features: int, people: int) -> None:
         super().__init__()

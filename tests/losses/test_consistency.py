@@ -1,0 +1,155 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from upreid.losses.consistency import READINGS
+from upreid.losses.contrast import info_nce
+
+STUDENT, TEACHER = 0.2, 0.1
+BATCH, ANCHORS, DIM = 3, 6, 5
+DIVERGENCES = ["g-queue", "g-batch", "g-rel"]
+OWN = torch.tensor([4, 0, 2])
+
+
+def unit(*shape, seed=0):
+    numbers = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(*shape, generator=numbers, dtype=torch.float64), dim=-1)
+
+
+@pytest.fixture
+def vectors():
+    anchors = unit(ANCHORS, DIM, seed=3)
+    original = anchors[OWN].clone()  # an image's original stands among the anchors at its place
+    return unit(BATCH, DIM, seed=1), original, anchors
+
+
+def loss_of(name, query, original, anchors, own=OWN, student=STUDENT, teacher=TEACHER):
+    return READINGS[name].loss(query, original, anchors, own, temperature=student, teacher_temperature=teacher)
+
+
+def slow_twin(name, query, original, anchors, own=OWN):
+    loss = 0
+    for i, (q, o) in enumerate(zip(query, original, strict=True)):
+        if name == "g-cos":
+            loss = loss + (q - o).pow(2).sum()
+        elif name == "g-pos":
+            scores = torch.stack([q @ o, *(q @ a for a in anchors)]) / STUDENT
+            loss = loss - scores[0] + torch.logsumexp(scores, 0)
+        else:
+            some = [a for j, a in enumerate(anchors) if not (name == "g-batch" and j == own[i])]
+            p = torch.stack([o @ a for a in some]).div(TEACHER).exp()
+            s = torch.stack([q @ a for a in some]).div(STUDENT).exp()
+            p, s = p / p.sum(), s / s.sum()
+            loss = loss + sum(a * (a.log() - b.log()) for a, b in zip(p, s, strict=True))
+    return loss / len(query)
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_each_reading_equals_its_slow_twin_value_and_gradient(name, vectors):
+    query, original, anchors = vectors
+    results = []
+    for function in (loss_of, slow_twin):
+        student = query.clone().requires_grad_()
+        # the twins agree on unit vectors only: keep the length inside
+        value = function(name, F.normalize(student, dim=1), original, anchors)
+        results.append((value.detach(), torch.autograd.grad(value, student)[0]))
+    torch.testing.assert_close(results[0], results[1])
+    assert results[0][0] > 0
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_only_the_query_learns(name, vectors):
+    leaves = [vector.clone().requires_grad_() for vector in vectors]
+    loss_of(name, *leaves).backward()
+    assert leaves[0].grad.abs().sum() > 0
+    assert leaves[1].grad is None
+    assert leaves[2].grad is None
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_gradcheck(name, vectors):
+    query, original, anchors = vectors
+    assert torch.autograd.gradcheck(lambda q: loss_of(name, q, original, anchors), query.requires_grad_())
+
+
+@pytest.mark.parametrize("name", [*DIVERGENCES, "g-cos"])
+def test_a_view_equal_to_its_original_costs_nothing_at_equal_temperatures(name, vectors):
+    _, original, anchors = vectors
+    student = original.clone().requires_grad_()
+    loss = loss_of(name, student, original, anchors, student=0.1, teacher=0.1)
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_the_gradient_of_a_divergence_is_the_formula_of_the_handbook(name, vectors):
+    query, original, anchors = vectors
+    query = query.clone().requires_grad_()
+    gradient = torch.autograd.grad(loss_of(name, query, original, anchors), query)[0]
+    p, s = (original @ anchors.T / TEACHER).clone(), (query @ anchors.T / STUDENT).detach()
+    if name == "g-batch":
+        rows = torch.arange(BATCH)
+        p[rows, OWN] = s[rows, OWN] = -math.inf
+    expected = (s.softmax(1) - p.softmax(1)) @ anchors / STUDENT / BATCH
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_the_batch_reading_leaves_the_own_original_out_and_the_others_do_not(vectors):
+    query, original, anchors = vectors
+    one, other = anchors.clone(), anchors.clone()
+    other[OWN[0]] = unit(DIM, seed=9)
+    for name in DIVERGENCES:
+        values = [loss_of(name, query[:1], original[:1], some, OWN[:1]) for some in (one, other)]
+        assert (values[0] == values[1]) == (name == "g-batch")
+
+
+def test_closed_forms():
+    east, north = torch.tensor([[1.0, 0.0]]).double(), torch.tensor([[0.0, 1.0]]).double()
+    own, both = torch.tensor([0]), torch.cat([east, north])
+    assert loss_of("g-cos", east, north, both, own).item() == pytest.approx(2)
+    assert loss_of("g-pos", east, east, north, own, student=0.5).item() == pytest.approx(math.log(1 + math.exp(-2)))
+    # anchors east and north: the teacher looks east with odds e to 1, the student north with the same odds
+    p = math.e / (1 + math.e)
+    assert loss_of("g-queue", north, east, both, own, 1.0, 1.0).item() == pytest.approx(2 * p - 1)
+
+
+def test_the_extra_positive_is_instance_contrast_with_the_original_for_a_key(vectors):
+    query, original, anchors = vectors
+    torch.testing.assert_close(
+        loss_of("g-pos", query, original, anchors), info_nce(query, original, anchors, temperature=STUDENT)
+    )
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_order_of_batch_and_anchors_and_rotation_change_nothing(name, vectors):
+    query, original, anchors = vectors
+    base = loss_of(name, query, original, anchors)
+    batch, places = torch.tensor([2, 0, 1]), torch.tensor([3, 1, 0, 5, 4, 2])
+    own = places.argsort()[OWN[batch]]
+    torch.testing.assert_close(loss_of(name, query[batch], original[batch], anchors[places], own), base)
+    rotation = torch.linalg.qr(unit(DIM, DIM, seed=4))[0]
+    torch.testing.assert_close(loss_of(name, *(vector @ rotation for vector in vectors)), base)
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_shares_of_the_batch_average_to_the_whole(name, vectors):
+    query, original, anchors = vectors
+    parts = [loss_of(name, query[i : i + 1], original[i : i + 1], anchors, OWN[i : i + 1]) for i in range(BATCH)]
+    torch.testing.assert_close(torch.stack(parts).mean(), loss_of(name, query, original, anchors))
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_half_precision_stays_finite_and_close(name, vectors):
+    exact = loss_of(name, *vectors)
+    half = loss_of(name, *(vector.bfloat16() for vector in vectors), student=0.04, teacher=0.04)
+    assert half.dtype == torch.float32
+    assert torch.isfinite(half)
+    torch.testing.assert_close(
+        loss_of(name, *(vector.float() for vector in vectors)).double(), exact, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_sharper_teacher_changes_the_target(vectors):
+    assert loss_of("g-rel", *vectors, teacher=0.04) != loss_of("g-rel", *vectors, teacher=0.1)

@@ -1,0 +1,125 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from upreid.errors import InputError
+from upreid.runtime.checkpoint import load_state, save_state
+from upreid.runtime.files import write_aside, write_text
+from upreid.runtime.folder import claim
+from upreid.runtime.journal import Journal, read_journal
+from upreid.runtime.record import Record
+from upreid.runtime.schedule import ramp, warmup_cosine, warmup_steps
+from upreid.runtime.seed import permutation, uniforms
+
+
+def test_a_file_takes_its_place_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "file.txt"
+    write_text(path, "first")
+
+    def fail_halfway() -> None:
+        with write_aside(path) as aside:
+            aside.write_text("half of the sec")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway()
+    assert path.read_text() == "first"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_a_journal_drops_what_a_killed_run_wrote_beyond_its_state(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with Journal(path) as journal:
+        for step in range(5):
+            journal.write(step=step, loss=step / 2)
+    with path.open("a") as file:
+        file.write('{"step": 5, "lo')
+    with Journal(path, resume_at=3) as journal:
+        journal.write(step=3, loss=float("nan"))
+    assert [line["step"] for line in read_journal(path)] == [0, 1, 2, 3]
+    assert read_journal(path)[-1]["loss"] is None
+
+
+def test_a_record_reads_losses_late_and_loses_none(tmp_path: Path) -> None:
+    with Journal(tmp_path / "m") as journal:
+        record = Record([journal])
+        for step in range(13):
+            record.add(step, 0.1, {"contrast": torch.tensor(float(step))})
+        assert len(read_journal(tmp_path / "m")) == 10
+        record.read()
+    assert [line["contrast"] for line in read_journal(tmp_path / "m")] == list(range(13))
+
+
+def test_a_record_names_the_step_and_the_term_that_broke(tmp_path: Path) -> None:
+    with Journal(tmp_path / "m") as journal:
+        record = Record([journal])
+        record.add(0, 0.1, {"contrast": torch.tensor(1.0), "intrinsic": torch.tensor(2.0)})
+        record.add(1, 0.1, {"contrast": torch.tensor(1.0), "intrinsic": torch.tensor(float("inf"))})
+        with pytest.raises(InputError, match="step 1: intrinsic is inf"):
+            record.read()
+
+
+def test_a_state_comes_back_and_code_in_a_state_is_not_run(tmp_path: Path) -> None:
+    state = {"step": 3, "tensor": torch.arange(4), "nested": [{"a": 1.5}, None]}
+    save_state(tmp_path / "state.pt", state)
+    loaded = load_state(tmp_path / "state.pt")
+    assert loaded["step"] == 3
+    assert torch.equal(loaded["tensor"], state["tensor"])
+    torch.save({"path": tmp_path}, tmp_path / "evil.pt")
+    with pytest.raises(InputError, match=r"evil\.pt cannot be read"):
+        load_state(tmp_path / "evil.pt")
+
+
+def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
+    with claim(tmp_path / "run"), pytest.raises(InputError, match="in use"), claim(tmp_path / "run"):
+        pass
+    (tmp_path / "run" / "file").touch()
+    with pytest.raises(InputError, match="not empty"), claim(tmp_path / "run"):
+        pass
+    with claim(tmp_path / "run", resume=True):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write"), claim(tmp_path / "file" / "run"):
+        pass
+
+
+def test_numbers_belong_to_seed_epoch_and_image_whatever_the_batch() -> None:
+    images = np.array([5, 2, 900_000])
+    drawn = uniforms(1, 2, images, purpose="crop", count=3)
+    assert np.array_equal(uniforms(1, 2, images[1:2], purpose="crop", count=3), drawn[1:2])
+    for other in ((2, 2, "crop"), (1, 3, "crop"), (1, 2, "flip")):
+        assert not np.isin(uniforms(other[0], other[1], images, purpose=other[2], count=3), drawn).any()
+
+
+def test_numbers_are_uniform_and_do_not_depend_on_each_other() -> None:
+    drawn = uniforms(0, 0, np.arange(40_000), purpose="test", count=4)
+    assert drawn.min() >= 0
+    assert drawn.max() < 1
+    counts = np.histogram(drawn, bins=20, range=(0, 1))[0]
+    expected = drawn.size / 20
+    assert ((counts - expected) ** 2 / expected).sum() < 45  # 99.9 % of chi-square with 19 degrees of freedom
+    correlations = np.corrcoef(np.concatenate([drawn.T, np.roll(drawn, 1, axis=0).T])) - np.eye(8)
+    assert np.abs(correlations).max() < 0.02
+
+
+def test_an_order_is_a_permutation_and_the_same_everywhere() -> None:
+    order = permutation(1, 2, 100, purpose="order")
+    assert sorted(order) == list(range(100))
+    assert np.array_equal(order, permutation(1, 2, 100, purpose="order"))
+    assert not np.array_equal(order, permutation(1, 3, 100, purpose="order"))
+
+
+def test_schedules_at_their_corners() -> None:
+    factors = [warmup_cosine(step, total=100, warmup=10) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[10] == 1.0
+    assert factors[55] == pytest.approx(0.5)
+    assert 0 < factors[99] < 0.001
+    assert [ramp(step, 4) for step in (0, 2, 4, 9)] == [0, 0.5, 1, 1]
+    assert ramp(0, 0) == 1
+    steps = [warmup_steps(step, warmup=10, start=0.01, milestones=(20, 30)) for step in (0, 10, 20, 30)]
+    assert steps == pytest.approx([0.01, 1, 0.1, 0.01])
+    assert json.dumps(factors)

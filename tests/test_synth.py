@@ -1,0 +1,170 @@
+"""The whole corpus on disk: same bytes from any number of workers, nothing half-written, one line for bad input."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from upreid import synth
+from upreid.errors import InputError
+from upreid.synth import synthesise
+
+SMALL = {"identities": 4, "seed": 1, "height": 32, "width": 16}
+
+
+def digest(root: Path) -> dict[str, str]:
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("corpus")
+    synthesise(root, **SMALL, workers=1)
+    return root
+
+
+def test_the_folders_and_counts_are_as_documented(corpus: Path):
+    assert sorted(path.name for path in corpus.iterdir()) == ["corpus.json", "market1501", "wild"]
+    counts = {path.name: len(list(path.iterdir())) for path in (corpus / "market1501").iterdir()}
+    assert counts == {"bounding_box_train": 24, "query": 12, "bounding_box_test": 12}
+    assert len(list((corpus / "wild").rglob("*.jpg"))) == 48
+
+
+def test_the_manifest_says_what_the_corpus_was_made_from(corpus: Path):
+    manifest = json.loads((corpus / "corpus.json").read_text())
+    assert manifest["images"] == 96
+    assert {name: manifest[name] for name in SMALL} == SMALL
+
+
+def test_two_workers_write_the_same_bytes_as_one(corpus: Path, tmp_path: Path):
+    synthesise(tmp_path, **SMALL, workers=2)
+    assert digest(tmp_path) == digest(corpus)
+
+
+def test_the_same_corpus_is_reused_and_not_touched(corpus: Path, capsys: pytest.CaptureFixture[str]):
+    before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
+    synthesise(corpus, **SMALL)
+    assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before
+    assert "reused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"seed": 2}, {"identities": 6}, {"camera_strength": 0.5}])
+def test_another_corpus_is_never_mixed_with_or_written_over(corpus: Path, change: dict[str, float]):
+    before = digest(corpus)
+    with pytest.raises(InputError, match="not empty"):
+        synthesise(corpus, **SMALL | change)  # pyright: ignore[reportArgumentType]
+    assert digest(corpus) == before
+
+
+def test_files_of_the_user_in_the_way_are_refused(tmp_path: Path):
+    (tmp_path / "wild").mkdir()
+    (tmp_path / "wild" / "mine.jpg").write_bytes(b"mine")
+    with pytest.raises(InputError, match="not empty"):
+        synthesise(tmp_path, **SMALL)
+    assert [path.name for path in tmp_path.rglob("*")] == ["wild", "mine.jpg"]
+
+
+def test_a_corpus_with_files_missing_is_named(tmp_path: Path):
+    synthesise(tmp_path, **SMALL, workers=1)
+    next((tmp_path / "wild").rglob("*.jpg")).unlink()
+    with pytest.raises(InputError, match="95 of 96"):
+        synthesise(tmp_path, **SMALL)
+
+
+def test_a_run_that_fails_midway_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        (tmp_path / synth.PARTIAL / "wild").mkdir(parents=True)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(synth, "render", fail)
+    with pytest.raises(InputError, match="No space left on device"):
+        synthesise(tmp_path, **SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_run_leaves_no_final_folder_and_no_worker_and_the_next_run_is_whole(tmp_path: Path):
+    arguments = {**SMALL, "identities": 60, "height": 128, "width": 64}
+    call = (
+        "from pathlib import Path\nfrom upreid.synth import synthesise\n"
+        f"if __name__ == '__main__':\n    synthesise(Path({str(tmp_path / 'out')!r}), **{arguments!r}, workers=2)\n"
+    )
+    script = tmp_path / "call.py"
+    script.write_text(call)
+    with subprocess.Popen([sys.executable, script], start_new_session=True, stderr=subprocess.DEVNULL) as run:
+        wait_for(lambda: any((tmp_path / "out").rglob("*.jpg")))
+        run.send_signal(signal.SIGKILL)
+    wait_for(lambda: not is_alive(run.pid))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [synth.PARTIAL]
+    synthesise(tmp_path / "out", **SMALL, workers=1)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["corpus.json", "market1501", "wild"]
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_run_killed_while_moving_is_finished_by_the_next(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def move_one(partial: Path, out: Path, folders: list[str]) -> None:
+        (partial / folders[0]).replace(out / folders[0])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(synth, "_move", move_one)
+        with pytest.raises(KeyboardInterrupt):
+            synthesise(tmp_path, **SMALL, workers=1)
+    monkeypatch.setattr(synth, "render", None)  # nothing is rendered twice
+    synthesise(tmp_path, **SMALL)
+    assert digest(tmp_path) == digest(corpus)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"identities": 3}, "identities 3 is impossible; give a number from 4"),
+        ({"identities": -2}, "identities -2"),
+        ({"height": 31}, "height 31"),
+        ({"width": 8}, "width 8"),
+        ({"seed": -1}, "seed -1"),
+        ({"camera_strength": -0.1}, "camera_strength -0.1"),
+        ({"background_strength": float("nan")}, "background_strength nan"),
+        ({"occlusion_strength": float("inf")}, "occlusion_strength inf"),
+        ({"workers": 0}, "0 workers"),
+        ({"layout": "market"}, "unknown layout 'market'; did you mean 'market1501'"),
+    ],
+)
+def test_impossible_values_are_one_clear_line(tmp_path: Path, change: dict[str, float], message: str):
+    with pytest.raises(InputError, match=message) as caught:
+        synthesise(tmp_path, **SMALL | change)  # pyright: ignore[reportArgumentType]
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_is_a_file_is_one_clear_line(tmp_path: Path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match="cannot write the corpus"):
+        synthesise(tmp_path / "out", **SMALL, workers=1)
+
+
+def test_importing_the_renderer_does_not_import_torch():
+    check = "import sys, upreid.synth; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
