@@ -43,11 +43,18 @@ def test_two_ranks_equal_one_process_with_two_groups_in_the_default_readings(tmp
     assert_same(one, two)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [["--consistency.reading", "g-batch"], ["--consistency.reading", "g-rel"]])
 def test_accumulation_equals_batch_norm_groups(tmp_path: Path, flags: list[str]) -> None:
     groups = two_steps(tmp_path / "groups.pt", *flags, "--model.bn-groups", "4")
     parts = two_steps(tmp_path / "parts.pt", *flags, "--model.bn-groups", "2", "--train.accumulate", "2")
-    assert_same(groups, parts)
+    # but for the running statistics, which move once in each forward
+    assert_same(
+        *(
+            {name: value for name, value in run.items() if "running" not in name and "tracked" not in name}
+            for run in (groups, parts)
+        )
+    )
 
 
 def test_groups_change_the_result_so_the_comparisons_above_compare_something(tmp_path: Path) -> None:

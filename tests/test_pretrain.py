@@ -14,7 +14,8 @@ from PIL import Image
 
 from upreid.runtime.journal import read_journal
 
-SMALL = "--model.channels 4 --model.embed-dim 16 --contrast.queue 16 --train.batch 8 --model.bn-groups 2".split()
+SMALL = ["--model.channels", "4", "--model.embed-dim", "16", "--model.bn-groups", "2"]
+SMALL += ["--contrast.queue", "16", "--train.batch", "8"]
 SETTLED = ["--train.threads", "1", "--train.workers", "0", "--train.device", "cpu"]
 STEPS = 40
 

@@ -16,8 +16,10 @@ from upreid.config.files import digest, to_dict
 from upreid.data.augment.downstream import DownstreamAugment
 from upreid.data.benchmarks import Benchmark
 from upreid.data.splits import share_of_people
+from upreid.errors import InputError
 from upreid.losses.identity import smoothed_cross_entropy
 from upreid.losses.triplet import batch_hard_triplet
+from upreid.models.backbone import num_features
 from upreid.models.encoder import Encoder, save_encoder
 from upreid.models.heads.bnneck import BNNeck
 from upreid.runtime.compute import Compute, settle
@@ -32,17 +34,21 @@ from upreid.runtime.seed import stream_key
 
 def run(config: FinetuneConfig) -> dict[str, Any]:
     """Train, evaluate, save; return what `retrieval.json` holds."""
+    check_numbers(config)
     train = config.train
-    compute = settle(train.device, train.threads, train.workers, workers_wanted=0 if train.device == "cpu" else 4)
+    on_cpu = train.device == "cpu" or not torch.cuda.is_available()
+    compute = settle(train.device, train.threads, train.workers, workers_wanted=1 if on_cpu else 4)
     torch.set_num_threads(compute.threads)
     labelled = benchmark(config.data)
     records = share_of_people(labelled.train, config.data.identity_share, seed=config.data.split_seed)
     with ExitStack() as stack:
-        start = starting_point(config)
+        start, origins = starting_point(config)
         data = training_set(config, records, start.preprocess, compute)
         stack.enter_context(claim(config.out))
         stack.enter_context(logging_to(config.out / "logs" / "finetune.log"))
         compute.announce()
+        for sentence in origins:
+            say(sentence)
         plan = schedule(config, data)
         say(
             f"{len(records)} images of {data.num_people} people, {plan.steps_per_epoch} steps per epoch, {plan.steps} steps"
@@ -52,6 +58,32 @@ def run(config: FinetuneConfig) -> dict[str, Any]:
         trainee = prepare(config, start, data, compute)
         optimise(config, trainee, data, plan, Record([journal]), compute)
         return finish(config, trainee, labelled, plan, compute)
+
+
+def check_numbers(config: FinetuneConfig) -> None:
+    """Refuse numbers outside their range, before anything is read or written."""
+    train, optim, wanted, loss = config.train, config.optim, config.input, config.loss
+    at_least = {
+        "--train.identities": (train.identities, 2),  # batch-hard mining needs somebody else,
+        "--train.images": (train.images, 2),  # and another image of the same person
+        "--train.steps": (1 if train.steps is None else train.steps, 1),
+        "--input.pad": (wanted.pad, 0),
+        "--loss.margin": (loss.margin, 0),
+        "--loss.triplet-weight": (loss.triplet_weight, 0),
+        "--optim.weight-decay": (optim.weight_decay, 0),
+        "--optim.warmup-epochs": (optim.warmup_epochs, 0),
+    }
+    for flag, (value, least) in at_least.items():
+        if not value >= least:
+            raise InputError(f"{flag} {value}: must be at least {least}")
+    for flag, value in {"--optim.lr": optim.lr, "--train.epochs": train.epochs}.items():
+        if not value > 0:
+            raise InputError(f"{flag} {value}: must be above 0")
+    shares = {"--input.flip-probability": wanted.flip_probability, "--loss.smoothing": loss.smoothing}
+    shares["--input.erase-probability"] = wanted.erase_probability
+    for flag, value in shares.items():
+        if not 0 <= value <= 1:
+            raise InputError(f"{flag} {value}: must be between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +98,7 @@ class Trainee:
 def prepare(config: FinetuneConfig, start: Encoder, data: TrainingSet, compute: Compute) -> Trainee:
     """Put a BNNeck on the encoder, and both under one optimiser."""
     torch.manual_seed(stream_key(config.train.seed, 0, "head"))
-    features: int = start.backbone.num_features  # pyright: ignore[reportAssignmentType]
-    encoder, head = start.to(compute.device), BNNeck(features, data.num_people).to(compute.device)
+    encoder, head = start.to(compute.device), BNNeck(num_features(start.backbone), data.num_people).to(compute.device)
     learning = [p for module in (encoder, head) for p in module.parameters() if p.requires_grad]
     wanted = config.optim
     optimiser = torch.optim.Adam(learning, lr=wanted.lr, weight_decay=wanted.weight_decay, fused=True)

@@ -91,7 +91,8 @@ def train_step(method: Method, views: Views, step: int, optimiser: torch.optim.O
     """Do optimiser step number `step`; return the named losses, unweighted and detached.
 
     Accumulation splits the forwards, never the comparison: all keys are made before the first query, so
-    negatives, momentum encoder and queue are those of one large batch. Only the BatchNorm groups shrink.
+    negatives, momentum encoder and queue are those of one large batch. Only the BatchNorm groups shrink, and running
+    statistics move once in each part.
     """
     follow(method.teacher, method.network, method.momentum)
     with method.autocast():

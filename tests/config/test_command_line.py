@@ -10,7 +10,10 @@ from upreid.config.recipe import read_recipe, recipe_names
 from upreid.errors import InputError
 
 REQUIRED = ["--recipe", "laptop", "--data.root", "images", "--out", "run"]
-SCHEMAS = {"pretrain": (PretrainConfig, REQUIRED), "finetune": (FinetuneConfig, ["--init", "random", "--data.name", "market1501", *REQUIRED])}
+SCHEMAS = {
+    "pretrain": (PretrainConfig, REQUIRED),
+    "finetune": (FinetuneConfig, ["--init", "random", "--data.name", "market1501", *REQUIRED]),
+}
 RECIPES = [(program, name) for program in SCHEMAS for name in recipe_names(program)]
 
 
@@ -61,7 +64,8 @@ def test_a_missing_flag_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("laptp", "did you mean 'laptop'"), ("laptop-bot", "program"), ("no/such.toml", "no recipe file")]
+    ("name", "words"),
+    [("laptp", "did you mean 'laptop'"), ("laptop-bot", "program"), ("no/such.toml", "no recipe file")],
 )
 def test_a_recipe_that_is_not_one_is_refused(name: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
@@ -88,7 +92,11 @@ def test_a_saved_configuration_comes_back_as_it_was() -> None:
 
 
 def test_the_hash_follows_what_decides_a_result_and_not_the_folder() -> None:
-    config, elsewhere, other = to_dict(pretrain()), to_dict(pretrain("--out", "b")), to_dict(pretrain("--train.seed", "2"))
+    config, elsewhere, other = (
+        to_dict(pretrain()),
+        to_dict(pretrain("--out", "b")),
+        to_dict(pretrain("--train.seed", "2")),
+    )
     assert digest(config) == digest(elsewhere) != digest(other)
 
 

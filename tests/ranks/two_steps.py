@@ -1,6 +1,6 @@
 """Some float64 steps on fixed views, as one process or as one of several; run by test_method.py.
 
-    python two_steps.py OUT RECIPE_FLAGS...
+python two_steps.py OUT RECIPE_FLAGS...
 """
 
 import sys

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -16,7 +17,6 @@ from upreid.errors import InputError
 from upreid.models.backbone import create_backbone, feature_size, require_resnet, set_last_stride
 from upreid.models.encoder import Encoder, EncoderHeader, load_encoder
 from upreid.runtime.compute import Compute
-from upreid.runtime.console import say
 from upreid.runtime.schedule import warmup_cosine, warmup_steps
 from upreid.types import Preprocess, Record
 
@@ -24,8 +24,8 @@ CACHE_BYTES = 2_000_000_000
 """A training set whose input tensors are smaller than this is decoded once and kept."""
 
 
-def starting_point(config: FinetuneConfig) -> Encoder:
-    """The encoder to begin with, flags applied over its header; says which of the two decided what."""
+def starting_point(config: FinetuneConfig) -> tuple[Encoder, list[str]]:
+    """The encoder to begin with, flags applied over its header, and sentences on which of the two decided what."""
     encoder = random_start(config) if config.init == "random" else load_encoder(existing(config.init))
     source = "[random] of the recipe" if config.init == "random" else "the encoder's header"
     wanted = config.input
@@ -35,14 +35,16 @@ def starting_point(config: FinetuneConfig) -> Encoder:
         if (value := getattr(wanted, name)) is not None and value != getattr(encoder.header, name)
     }
     header = replace(encoder.header, **given)
-    say(f"backbone {header.backbone} from {source}")
+    sentences = [f"backbone {header.backbone} from {source}"]
     for name in ("height", "width", "mean", "std", "last_stride"):
         flag = f"--input.{name.replace('_', '-')} (recipe or command line)"
-        say(f"{name} {getattr(header, name)} from {flag if name in given else source}")
+        sentences.append(f"{name} {getattr(header, name)} from {flag if name in given else source}")
     if "last_stride" in given:
         set_last_stride(require_resnet(encoder.backbone, header.backbone, "--input.last-stride"), given["last_stride"])
+    if isinstance(encoder.backbone, VisionTransformer) and not {"height", "width"}.isdisjoint(given):
+        encoder.backbone.set_input_size(img_size=(header.height, header.width))  # resamples the position embedding
     feature_size(encoder.backbone, header.backbone, header.height, header.width)
-    return Encoder(encoder.backbone, header)
+    return Encoder(encoder.backbone, header), sentences
 
 
 def existing(init: str) -> Path:
@@ -118,17 +120,18 @@ def training_set(
     people = sorted({record.person for record in records if record.person is not None})
     number = {person: place for place, person in enumerate(people)}
     labels = [number[record.person] for record in records if record.person is not None]
+    batches = PKBatches(  # first: it refuses impossible P x K before minutes are spent on decoding
+        labels,
+        people_per_batch=config.train.identities,
+        images_per_person=config.train.images,
+        seed=config.train.seed,
+    )
     images = LabelledImages(records, preprocess)
     is_small = len(records) * 3 * preprocess.height * preprocess.width * 4 < CACHE_BYTES
     return TrainingSet(
         images=Cached(images, compute) if is_small else images,
         people=torch.tensor(labels),
-        batches=PKBatches(
-            labels,
-            people_per_batch=config.train.identities,
-            images_per_person=config.train.images,
-            seed=config.train.seed,
-        ),
+        batches=batches,
         compute=compute,
     )
 
@@ -154,7 +157,5 @@ class Schedule:
 def schedule(config: FinetuneConfig, data: TrainingSet) -> Schedule:
     """Turn epochs into steps."""
     per_epoch = len(data.batches.epoch(0))
-    if config.train.epochs <= 0 or (config.train.steps is not None and config.train.steps < 1):
-        raise InputError("--train.epochs and --train.steps must be above 0")
     steps = config.train.steps if config.train.steps is not None else max(round(config.train.epochs * per_epoch), 1)
     return Schedule(config=config, steps=steps, steps_per_epoch=per_epoch)

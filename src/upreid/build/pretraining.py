@@ -15,7 +15,7 @@ from upreid.data.dataset import OriginalImages, Sample, collate
 from upreid.data.order import StepBatches
 from upreid.losses import consistency, intrinsic
 from upreid.method import ConsistencyTerm, IntrinsicTerm, Method
-from upreid.models.backbone import create_backbone, feature_size
+from upreid.models.backbone import create_backbone, feature_size, num_features
 from upreid.models.batchnorm import group_batch_norm, sync_batch_norm
 from upreid.models.momentum import momentum_copy
 from upreid.models.network import Network, Projector
@@ -98,7 +98,7 @@ def network(config: PretrainConfig) -> Network:
         feature_size(
             backbone, wanted.backbone, *patch_grid(config).patch_size(config.augment.height, config.augment.width)
         )
-    dim = backbone.num_features
+    dim = num_features(backbone)
     heads = [Projector(dim, dim, wanted.embed_dim) for _ in range(2)]  # both drawn, so that a weight of 0 moves no seed
     net = Network(backbone, heads[0], heads[1] if config.intrinsic.weight > 0 else None)
     return sync_batch_norm(net) if wanted.sync_bn else group_batch_norm(net, wanted.bn_groups)

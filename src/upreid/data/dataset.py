@@ -70,9 +70,7 @@ class OriginalImages(Dataset[Sample]):
                 if len(self.failed) > self.num_tolerated:
                     break
             else:
-                return Sample(
-                    pixels=pixels, file_size=file_size, index=index, epoch=epoch, skipped=tuple(skipped)
-                )
+                return Sample(pixels=pixels, file_size=file_size, index=index, epoch=epoch, skipped=tuple(skipped))
         black = np.zeros((1, 1, 3), dtype=np.uint8)
         return Sample(pixels=black, file_size=(1, 1), index=wanted, epoch=epoch, skipped=tuple(skipped))
 
@@ -142,9 +140,7 @@ class LabelledImages(Dataset[Tensor]):
         try:
             pixels, _ = decode(self.records[index].path, target=size)
         except UnreadableImage as error:
-            raise InputError(
-                f"cannot read image {error}; repair it, or remove it from the data set"
-            ) from error
+            raise InputError(f"cannot read image {error}; repair it, or remove it from the data set") from error
         canvas = torch.tensor(pixels).permute(2, 0, 1)[None].contiguous()
         whole = resize_whole(canvas, torch.tensor([pixels.shape[:2]]), *size)
         return normalise(whole, self.preprocess.mean, self.preprocess.std)[0]

@@ -56,9 +56,7 @@ def decode(
             return _decode(path, target, limit_pixels)
     except UnreadableImage:
         raise
-    except (
-        Exception
-    ) as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
         reason = " ".join(f"{type(error).__name__}: {error}".replace(str(path), "file").split())
         raise UnreadableImage(path, reason) from error
 

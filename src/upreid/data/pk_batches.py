@@ -1,6 +1,7 @@
 """Batches of P people with K images each, as batch-hard mining needs them."""
 
 from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
 
 import numpy as np
 
@@ -11,8 +12,9 @@ from upreid.runtime.seed import stream_key
 class PKBatches:
     """For each step `people_per_batch` x `images_per_person` places in the training list, and the epoch.
 
-    An epoch deals every person's images in a new order, K at a time (a short rest is filled up by drawing again), and
-    ends when fewer than P people have images left: the sampling of Bag of Tricks. Everything follows from (seed, epoch).
+    An epoch deals every person's images in a new order, K at a time, and ends when fewer than P people have images left:
+    the sampling of Bag of Tricks, except that a short rest is filled up with other images of the person, where Bag of Tricks
+    leaves it out. Only people with fewer than K images repeat any. Everything follows from (seed, epoch).
     """
 
     def __init__(self, people: Sequence[int], *, people_per_batch: int, images_per_person: int, seed: int) -> None:
@@ -38,10 +40,10 @@ class PKBatches:
         return batches
 
     def deal(self, places: list[int], numbers: np.random.Generator) -> list[list[int]]:
-        """Shuffle a person's images and cut them into parts of K; a short last part is filled up with others."""
+        """Shuffle a person's images and cut them into parts of K; the start of the order fills up a short last part."""
         order = numbers.permutation(places).tolist()
         missing = -len(order) % self.num_images
-        order += numbers.choice(places, missing, replace=missing > len(places)).tolist() if missing else []
+        order += islice(cycle(order[:]), missing)
         return [order[start : start + self.num_images] for start in range(0, len(order), self.num_images)]
 
     def steps(self, total: int) -> Iterator[tuple[int, list[int]]]:

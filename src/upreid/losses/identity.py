@@ -13,9 +13,11 @@ def smoothed_cross_entropy(
 ) -> Float[Tensor, ""]:
     """Cross-entropy against (1 - smoothing) on the right person plus smoothing / people on every one, right one included.
 
-    for scores, person in zip(logits, people):
-        target = [smoothing / len(scores)] * len(scores)
-        target[person] += 1 - smoothing
-        loss -= sum(target * log_softmax(scores)) / batch
+    So the right person's share is 1 - smoothing (people - 1) / people, as Bag of Tricks writes it. `smoothing`: 0 to 1.
+
+        for scores, person in zip(logits, people):
+            target = [smoothing / len(scores)] * len(scores)
+            target[person] += 1 - smoothing
+            loss -= sum(target * log_softmax(scores)) / batch
     """
     return F.cross_entropy(logits, people, label_smoothing=smoothing)

@@ -1,7 +1,7 @@
 """Intrinsic contrast: local patches of one image are told from each other, because identity is in the details.
 
-UP-ReID (https://arxiv.org/abs/2112.00317) puts a contrastive constraint among local patches of each image (sourced, abstract); its
-equation is not public. Every function here is a *reading* of it, by name in `READINGS`. All share one signature:
+UP-ReID (https://arxiv.org/abs/2112.00317) puts a contrastive constraint among local patches of each image (sourced,
+abstract); its equation is not public. Every function here is a *reading* of it, by name in `READINGS`. All share one signature:
 
 - `query`: patches by the online encoder, [batch, patches, dim]; the only argument that learns.
 - `key`: patches in their other version by the momentum encoder, [images, patches, dim], of the whole batch, all ranks

@@ -1,13 +1,13 @@
 """Any timm model as a backbone: normalised images in, one feature vector each out."""
 
+from typing import Any
+
 import timm
 import torch
 from timm.models.resnet import ResNet
 from torch import nn
 
 from upreid.errors import InputError, nearest
-
-STEM_CHANNELS = 64
 
 
 def create_backbone(
@@ -31,7 +31,7 @@ def create_backbone(
     """
     if not timm.is_model(name):
         raise InputError(f"unknown backbone '{name}'{nearest_model(name)}")
-    options: dict[str, object] = {}
+    options: dict[str, Any] = {}
     if channels is not None:
         options["channels"] = tuple(channels * factor for factor in (1, 2, 4, 8))
     if "vit_" in name or "deit" in name:
@@ -46,7 +46,9 @@ def create_backbone(
         narrow_stem(require_resnet(model, name, f"--model.channels {channels}"), channels)
     if last_stride is not None:
         set_last_stride(require_resnet(model, name, f"--model.last-stride {last_stride}"), last_stride)
-    model.num_features = feature_size(model, name, height, width)  # timm's own figure is the trunk's, in some models
+    model.num_features = feature_size(  # pyright: ignore[reportArgumentType]
+        model, name, height, width
+    )  # timm's own figure is the trunk's, in some models
     return model
 
 
@@ -56,8 +58,8 @@ def nearest_model(name: str) -> str:
     return hint if "mean" in hint else "; any name from timm.list_models() will do, such as resnet50"
 
 
-def require_resnet(model: nn.Module, name: str, option: str) -> ResNet:
-    """Return the model, if it is a ResNet."""
+def require_resnet(model: nn.Module, name: str, option: str) -> Any:
+    """Return the model, if it is a ResNet; `Any`, because timm sets its stages by name."""
     if not isinstance(model, ResNet):
         raise InputError(not_a_resnet(option, name))
     return model
@@ -68,7 +70,7 @@ def not_a_resnet(option: str, name: str) -> str:
     return f"{option} is for ResNets, and backbone '{name}' is not one; leave it out"
 
 
-def narrow_stem(model: ResNet, channels: int) -> None:
+def narrow_stem(model: Any, channels: int) -> None:
     """Narrow what timm's `channels` leaves wide: the first convolution and those that read from it."""
     first = model.layer1[0]
     model.conv1 = resized(model.conv1, out_channels=channels)
@@ -80,21 +82,27 @@ def narrow_stem(model: ResNet, channels: int) -> None:
 
 def resized(conv: nn.Conv2d, **channels: int) -> nn.Conv2d:
     """Return a convolution like `conv` with other channel counts, initialised as timm's ResNets are."""
-    counts = {"in_channels": conv.in_channels, "out_channels": conv.out_channels} | channels
-    new = nn.Conv2d(
-        **counts, kernel_size=conv.kernel_size, stride=conv.stride, padding=conv.padding, bias=conv.bias is not None
-    )
+    same: dict[str, Any] = {
+        name: getattr(conv, name) for name in ("in_channels", "out_channels", "kernel_size", "stride", "padding")
+    }
+    same |= channels
+    new = nn.Conv2d(**same, bias=conv.bias is not None)
     nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
     return new
 
 
-def set_last_stride(model: ResNet, stride: int) -> None:
+def set_last_stride(model: Any, stride: int) -> None:
     """Set the stride of the last stage: in timm the one strided convolution of its first block, and the shortcut's."""
     if stride not in (1, 2):
         raise InputError(f"last stride of {stride}; a ResNet's is 1 or 2")
     for module in model.layer4[0].modules():
         if isinstance(module, nn.Conv2d | nn.AvgPool2d) and module.stride in ((2, 2), 2):
             module.stride = (stride, stride)
+
+
+def num_features(backbone: nn.Module) -> int:
+    """Number of features that a backbone of ours gives."""
+    return int(backbone.num_features)  # pyright: ignore[reportArgumentType]
 
 
 @torch.no_grad()

@@ -6,12 +6,15 @@ not share batch statistics with its query, or the network finds it by them.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from upreid.errors import InputError
+
+Part = TypeVar("Part", bound=nn.Module)
 
 
 class GroupedBatchNorm(nn.BatchNorm2d):
@@ -61,7 +64,7 @@ class GroupedBatchNormAct(GroupedBatchNorm):
         return self.act(self.drop(super().forward(images)))
 
 
-def group_batch_norm(module: nn.Module, groups: int) -> nn.Module:
+def group_batch_norm(module: Part, groups: int) -> Part:
     """Turn every BatchNorm2d of `module`, in place, into one over `groups`; parameters and names stay."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
@@ -77,15 +80,15 @@ def grouped(norm: nn.BatchNorm2d, groups: int) -> GroupedBatchNorm:
     kind = GroupedBatchNormAct if has_activation else GroupedBatchNorm
     new = kind(norm.num_features, eps=norm.eps, momentum=norm.momentum)
     if isinstance(new, GroupedBatchNormAct):
-        new.drop, new.act = norm.drop, norm.act
+        new.drop, new.act = norm.drop, norm.act  # pyright: ignore[reportAttributeAccessIssue]
     new.to(norm.weight).load_state_dict(norm.state_dict())
     new.groups = groups
     return new.train(norm.training)
 
 
-def sync_batch_norm(module: nn.Module) -> nn.Module:
+def sync_batch_norm(module: Part) -> Part:
     """Share statistics over all processes (torch's SyncBatchNorm; GPUs only)."""
-    return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    return nn.SyncBatchNorm.convert_sync_batchnorm(module)  # pyright: ignore[reportReturnType] - in place, but a lone norm
 
 
 @contextmanager

@@ -7,6 +7,7 @@ normalisation of every later program.
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from upreid.errors import InputError
-from upreid.models.backbone import create_backbone
+from upreid.models.backbone import create_backbone, num_features
 from upreid.runtime.files import write_aside
 from upreid.types import Preprocess
 
@@ -88,9 +89,14 @@ def load_encoder(path: Path | str, device: torch.device | str = "cpu") -> Encode
     """
     path = Path(path)
     header, tensors = read_file(path)
-    shape = {"height": header.height, "width": header.width}
-    backbone = create_backbone(header.backbone, channels=header.channels, last_stride=header.last_stride, **shape)
-    neck = nn.BatchNorm1d(backbone.num_features) if header.neck else None  # pyright: ignore[reportArgumentType]
+    backbone = create_backbone(
+        header.backbone,
+        height=header.height,
+        width=header.width,
+        channels=header.channels,
+        last_stride=header.last_stride,
+    )
+    neck = nn.BatchNorm1d(num_features(backbone)) if header.neck else None
     encoder = Encoder(backbone, header, neck)
     try:
         encoder.load_state_dict(tensors)
@@ -119,13 +125,12 @@ def read_header(path: Path, text: str) -> EncoderHeader:
     """Parse the header; InputError where it is of another format."""
     known = {field.name for field in fields(EncoderHeader)}
     try:
-        values = json.loads(text)
+        values: dict[str, Any] = json.loads(text)
         if values["format"] != FORMAT or set(values) != known:
             raise InputError(
                 f"{path} has a header of format {values['format']}, this version reads {FORMAT}; update upreid"
             )
-        return EncoderHeader(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        )
+        values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        return EncoderHeader(**values)
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise InputError(f"{path} has a header that cannot be read ({error})") from error

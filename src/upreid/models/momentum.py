@@ -3,7 +3,7 @@
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from upreid.models.network import Network
 
@@ -21,4 +21,6 @@ def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
 
     Buffers are left: the teacher's BatchNorm statistics come from its own forwards, as in MoCo.
     """
-    torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1.0 - momentum)
+    ours: list[Tensor] = list(teacher.parameters())
+    theirs: list[Tensor] = list(student.parameters())
+    torch._foreach_lerp_(ours, theirs, 1.0 - momentum)  # pyright: ignore[reportPrivateImportUsage] - one kernel for all

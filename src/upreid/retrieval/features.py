@@ -12,14 +12,16 @@ from upreid.runtime.console import progress
 @torch.inference_mode()
 def extract(
     encode: Callable[[Tensor], Tensor],
-    batches: Iterable[Float[Tensor, "batch 3 height width"]],
+    batches: Iterable[Tensor],
     *,
     total: int,
     device: torch.device,
     flip: bool = False,
     quiet: bool = False,
 ) -> Float[Tensor, "images dim"]:
-    """Encode every batch; features come back in single precision on the CPU, not scaled to unit length.
+    """Encode every batch of images [batch, 3, height, width].
+
+    Features come back in single precision on the CPU, not scaled to unit length.
 
     `flip` averages the features of an image and of its mirror image.
     """

@@ -6,7 +6,7 @@ the first hit has rank 1 (the original Market-1501 code, LUPerson's pre-training
 """
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ def evaluate_features(
     query_cameras: ArrayLike | Tensor,
     gallery_cameras: ArrayLike | Tensor,
     *,
-    metric: Literal["cosine", "euclidean"] = "cosine",
+    metric: str = "cosine",
 ) -> dict[str, Any]:
     """Rank a gallery [gallery, dim] for each query [queries, dim]; arrays, lists or tensors.
 

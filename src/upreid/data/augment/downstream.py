@@ -50,10 +50,13 @@ class DownstreamAugment:
         batch, _, height, width = images.shape
         places = (numbers("shift", 2) * (2 * self.pad + 1)).astype(np.int64)  # [batch, 2]
         top, left = torch.from_numpy(places).to(images.device).T
-        windows = F.pad(images, [self.pad] * 4).unfold(2, height, 1).unfold(3, width, 1)  # [batch, 3, places, places, ...]
+        padded = F.pad(images, [self.pad] * 4)
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # [batch, 3, places, places, height, width]
         return windows[torch.arange(batch, device=images.device), :, top, left]
 
     @property
     def erasing(self) -> Augmentation:
         """Bag of Tricks' rectangle: smaller than that of pre-training."""
-        return Augmentation(erase_probability=self.erase_probability, erase_area=(0.02, 0.4), erase_ratio=(0.3, 1 / 0.3))
+        return Augmentation(
+            erase_probability=self.erase_probability, erase_area=(0.02, 0.4), erase_ratio=(0.3, 1 / 0.3)
+        )

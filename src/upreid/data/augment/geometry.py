@@ -39,8 +39,7 @@ class Bands:
 
 
 def resample(
-    pixels: UInt8[Tensor, "batch 3 canvas_height canvas_width"]
-    | Float[Tensor, "batch 3 canvas_height canvas_width"],
+    pixels: UInt8[Tensor, "batch 3 canvas_height canvas_width"] | Float[Tensor, "batch 3 canvas_height canvas_width"],
     vertical: Span,
     horizontal: Span,
     height: int,
@@ -136,9 +135,7 @@ def _bands(span: Span, size: int, limit: int, device: torch.device, *, block: in
     return Bands(first=first, weights=weights)
 
 
-def _flip(
-    outputs: Int[np.ndarray, "blocks outputs"], span: Span, size: int
-) -> Int[np.ndarray, "#n blocks outputs"]:
+def _flip(outputs: Int[np.ndarray, "blocks outputs"], span: Span, size: int) -> Int[np.ndarray, "#n blocks outputs"]:
     if span.is_flipped is None:
         return outputs[None]
     return np.where(span.is_flipped[:, None, None], size - 1 - outputs, outputs)

@@ -94,9 +94,7 @@ def draw_jitter(numbers: Numbers, what: Augmentation) -> Jitter:
     drawn = numbers("jitter", 9)
     strengths = np.array([what.brightness, what.contrast, what.saturation, what.hue])
     amounts = (2 * drawn[:, 1:5] - 1) * strengths + np.array([1.0, 1.0, 1.0, 0.0])
-    return Jitter(
-        is_on=drawn[:, 0] < what.jitter_probability, amounts=amounts, order=drawn[:, 5:].argsort(axis=1)
-    )
+    return Jitter(is_on=drawn[:, 0] < what.jitter_probability, amounts=amounts, order=drawn[:, 5:].argsort(axis=1))
 
 
 def draw_crops(numbers: Numbers, what: Augmentation, sizes: Int[np.ndarray, "images 2"]) -> Boxes:

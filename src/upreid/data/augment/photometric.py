@@ -38,9 +38,7 @@ def erase(images: Images, boxes: Boxes) -> None:
     height, width = images.shape[2:]
     rows = _is_between(height, boxes.top, boxes.height, images.device)
     columns = _is_between(width, boxes.left, boxes.width, images.device)
-    images.mul_(
-        1 - rows[:, None, :, None] * columns[:, None, None, :]
-    )  # several times as fast as masked_fill_
+    images.mul_(1 - rows[:, None, :, None] * columns[:, None, None, :])  # several times as fast as masked_fill_
 
 
 def rows_where(condition: Bool[np.ndarray, " batch"], device: torch.device) -> Tensor:

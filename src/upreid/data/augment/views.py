@@ -53,9 +53,7 @@ class Augment:
 
     def __call__(self, batch: ImageBatch) -> Views:
         """Make the views that are wanted; the others are `None`."""
-        with torch.autocast(
-            batch.pixels.device.type, enabled=False
-        ):  # pixels need more than 8 bits of mantissa
+        with torch.autocast(batch.pixels.device.type, enabled=False):  # pixels need more than 8 bits of mantissa
             return self._views(batch)
 
     def _views(self, batch: ImageBatch) -> Views:
@@ -70,9 +68,7 @@ class Augment:
         original = None
         if self.is_original_wanted:  # after the patches: it overwrites `whole`
             original = normalise(whole, self.preprocess.mean, self.preprocess.std)
-        return Views(
-            query=query, key=key, original=original, query_patches=query_patches, key_patches=key_patches
-        )
+        return Views(query=query, key=key, original=original, query_patches=query_patches, key_patches=key_patches)
 
     def _whole(self, batch: ImageBatch) -> Images:
         height, width = self.preprocess.height, self.preprocess.width
@@ -89,9 +85,7 @@ class Augment:
         numbers = self._numbers(batch, name)
         look = draw_look(numbers, self.preset, height, width)
         sigma = None
-        if (
-            look.jitter is None
-        ):  # only grey stands between resizing and blur, and it can wait: one matrix does both
+        if look.jitter is None:  # only grey stands between resizing and blur, and it can wait: one matrix does both
             sigma, look = look.sigma, without_blur(look)
         vertical, horizontal = self._spans(batch, numbers, sigma)
 

@@ -33,6 +33,14 @@ def test_a_person_with_fewer_than_k_images_repeats_them_and_leaves_none_out() ->
             assert len(set(batch[start : start + K])) == 2
 
 
+def test_nobody_with_k_images_or_more_has_one_twice_in_a_batch() -> None:
+    for epoch in range(20):
+        for batch in batches().epoch(epoch):
+            for start in range(0, P * K, K):
+                hand = batch[start : start + K]
+                assert len(set(hand)) == min(PEOPLE[hand[0]] + 1, K)
+
+
 def test_no_image_comes_twice_in_an_epoch_whose_people_all_have_a_multiple_of_k() -> None:
     people = [person for person in range(8) for _ in range(6)]
     for epoch in range(20):

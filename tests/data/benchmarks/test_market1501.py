@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+
+from upreid.data.benchmarks.market1501 import read_market1501
+from upreid.errors import InputError
+
+FILES = {
+    "bounding_box_train": ["0002_c1s1_000451_03.jpg", "0002_c2s1_000451_03.jpg", "0007_c3s3_077419_03.JPG"],
+    "query": ["0001_c1s1_001051_00.jpg", "0003_c6s1_001051_00.png"],
+    "bounding_box_test": [
+        "-1_c1s1_000401_03.jpg",
+        "0000_c1s1_000151_01.jpg",
+        "0001_c2s1_001976_01.jpg",
+        "0003_c4s6_015641_03.jpeg",
+        "Thumbs.db",
+        "readme.txt",
+        "holiday.jpg",
+    ],
+}
+
+
+def write(root: Path) -> Path:
+    for folder, names in FILES.items():
+        (root / folder).mkdir(parents=True)
+        for name in names:
+            (root / folder / name).write_bytes(b"not looked at")
+    return root
+
+
+def test_people_and_cameras_come_from_the_names_in_order(tmp_path: Path) -> None:
+    found = read_market1501(write(tmp_path))
+    assert [(record.person, record.camera) for record in found.train] == [(2, 1), (2, 2), (7, 3)]
+    assert [(record.person, record.camera) for record in found.query] == [(1, 1), (3, 6)]
+
+
+def test_junk_is_dropped_distractors_stay_and_both_are_counted(tmp_path: Path) -> None:
+    found = read_market1501(write(tmp_path))
+    assert [record.person for record in found.gallery] == [0, 1, 3]
+    assert (found.facts["junk_dropped"], found.facts["distractors"], found.facts["names_not_matched"]) == (1, 1, 1)
+    assert found.facts["train"] == {"images": 3, "people": 2, "cameras": 3}
+
+
+@pytest.mark.parametrize("place", ["", "Market-1501-v15.09.15", "market1501", "run_1_c2/market1501"])
+def test_the_set_is_found_at_its_usual_places_and_a_parents_name_means_nothing(tmp_path: Path, place: str) -> None:
+    write(tmp_path / place)
+    root = tmp_path / "run_1_c2" if place.startswith("run") else tmp_path
+    assert [record.person for record in read_market1501(root).train] == [2, 2, 7]
+
+
+def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no folder"):
+        read_market1501(tmp_path / "none")
+    (tmp_path / "query").mkdir()
+    with pytest.raises(InputError, match=r"bounding_box_train.*it has query"):
+        read_market1501(tmp_path)
+    for folder in FILES:
+        (tmp_path / folder).mkdir(exist_ok=True)
+    with pytest.raises(InputError, match="holds no images named like"):
+        read_market1501(tmp_path)
