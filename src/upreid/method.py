@@ -59,7 +59,7 @@ class Method:
     network: Network
     """The one that learns."""
     trained: nn.Module
-    """`network`, as DistributedDataParallel or torch.compile wrap it: its forward is the one trained."""
+    """`network`, as DistributedDataParallel wraps it: its forward is the one trained."""
     teacher: Network
     """The momentum copy of `network`."""
     keys: Queue

@@ -109,6 +109,10 @@ def method(config: PretrainConfig, compute: Compute, world: World, steps_per_epo
     net = network(config).to(compute.device)
     if config.train.channels_last:
         net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    teacher = momentum_copy(net)
+    if config.train.compile:
+        for part in (net, teacher):
+            part.backbone.compile()  # in place, so that names in files stay; heads and losses are too small to gain
     terms = consistency_term(config, steps_per_epoch), intrinsic_term(config, steps_per_epoch)
     dim, seed = config.model.embed_dim, config.train.seed
     keys = Queue(config.contrast.queue, dim, seed=seed).to(compute.device)
@@ -117,8 +121,8 @@ def method(config: PretrainConfig, compute: Compute, world: World, steps_per_epo
     kind = compute.device.type
     return Method(
         network=net,
-        trained=wrapped(net, config, compute, world),
-        teacher=momentum_copy(net),
+        trained=wrapped(net, compute, world),
+        teacher=teacher,
         keys=keys,
         originals=originals,
         consistency=terms[0],
@@ -138,15 +142,12 @@ def bn_shares(config: PretrainConfig, world: World) -> int:
     return world.size * config.model.bn_groups * config.train.accumulate
 
 
-def wrapped(net: Network, config: PretrainConfig, compute: Compute, world: World) -> nn.Module:
-    """The network as it is trained: compiled, and with gradients averaged over ranks, where asked for."""
-    trained: nn.Module = net
-    if config.train.compile:
-        trained = torch.compile(trained)  # pyright: ignore[reportAssignmentType]
-    if world.size > 1:
-        ids = [compute.device.index] if compute.device.type == "cuda" else None
-        trained = DistributedDataParallel(trained, device_ids=ids, broadcast_buffers=False)
-    return trained
+def wrapped(net: Network, compute: Compute, world: World) -> nn.Module:
+    """The network as it is trained: with gradients averaged over the ranks, where there are several."""
+    if world.size == 1:
+        return net
+    ids = [compute.device.index] if compute.device.type == "cuda" else None
+    return DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False)
 
 
 def consistency_term(config: PretrainConfig, steps_per_epoch: int) -> ConsistencyTerm | None:

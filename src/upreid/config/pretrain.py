@@ -144,7 +144,7 @@ class Train:
     bf16: bool = False
     """Forward in bfloat16 (autocast)."""
     compile: bool = False
-    """Compile the network with torch.compile."""
+    """Compile the backbone with torch.compile."""
     channels_last: bool = False
     """Keep images channels-last: faster convolutions on GPUs."""
 

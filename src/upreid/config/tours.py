@@ -36,9 +36,9 @@ class DemoConfig:
 
     out: Path = Path("demo")
     """Folder of the tour; what is there already is reused."""
-    identities: int = 300
+    identities: int = 250
     """People in the labelled benchmark; `wild/` shows three times as many others."""
-    epochs: float = 40.0
+    epochs: float = 20.0
     """Passes over `wild/` in each pre-training."""
     finetune_epochs: float = 30.0
     """Passes over the labelled images in each fine-tuning."""
