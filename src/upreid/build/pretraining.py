@@ -112,7 +112,7 @@ def method(config: PretrainConfig, compute: Compute, world: World, steps_per_epo
     teacher = momentum_copy(net)
     if config.train.compile:
         for part in (net, teacher):
-            part.backbone.compile()  # in place, so that names in files stay; heads and losses are too small to gain
+            part.backbone.compile(dynamic=False)  # in place: names in files stay; a graph for images, one for patches
     terms = consistency_term(config, steps_per_epoch), intrinsic_term(config, steps_per_epoch)
     dim, seed = config.model.embed_dim, config.train.seed
     keys = Queue(config.contrast.queue, dim, seed=seed).to(compute.device)
