@@ -275,11 +275,12 @@ def test_a_state_cut_short_is_named(picture_folder: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("room", "left"), [(20_000, []), (400_000, ["encoder.safetensors"])])
 def test_a_full_disk_stops_the_run_in_one_line_and_leaves_nothing_half_written(
-    picture_folder: Path, tmp_path: Path
+    picture_folder: Path, tmp_path: Path, room: int, left: list[str]
 ) -> None:
     def small_disk() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
     out = tmp_path / "run"
     words = begin(picture_folder, out, steps=2)
@@ -287,4 +288,4 @@ def test_a_full_disk_stops_the_run_in_one_line_and_leaves_nothing_half_written(
     assert done.returncode == 2, done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("upreid: error: ")
     assert "Traceback" not in done.stderr
-    assert sorted(entry.name for entry in out.iterdir()) == [".lock", "config.json", "logs", "metrics.jsonl"]
+    assert {entry.name for entry in out.iterdir()} == {".lock", "config.json", "logs", "metrics.jsonl", *left}

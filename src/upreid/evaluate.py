@@ -34,9 +34,10 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     checkpoint = {"encoder": config.encoder.name, "encoder_sha256": sha256(config.encoder)}
     result["protocol"] |= {**checkpoint, "neck": config.neck if has_neck else "none"}
     say(f"{labelled.name}: {result_line(result)}")
-    print(json.dumps(result["protocol"], indent=2))
+    text = json.dumps(result, indent=2)
+    print(text)
     if config.out:
-        write_text(config.out, json.dumps(result, indent=2) + "\n")
+        write_text(config.out, text + "\n")
         say(f"written to {config.out}")
     return result
 

@@ -1,5 +1,6 @@
 """`state.pt`: plain tensors and values, written aside and renamed, loaded with `weights_only=True`."""
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from upreid.runtime.files import write_aside
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write `state`; a crash or a full disk leaves the old file whole."""
+    whole = io.BytesIO()  # torch's own writer hides what the system said behind a RuntimeError
+    torch.save(state, whole)
     with write_aside(path) as aside:
-        torch.save(state, aside)
+        aside.write_bytes(whole.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any]:
