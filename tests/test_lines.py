@@ -77,6 +77,15 @@ def test_a_wrong_line_gets_one_line_back_and_code_2(line: str, words: str, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("text", "words"), [('{"program": "finetune"}', "run of finetune"), ('{"progr', "not JSON")])
+def test_a_folder_that_is_not_a_pre_training_is_not_resumed(text: str, words: str, tmp_path: Path, capsys) -> None:
+    from upreid.__main__ import main
+
+    (tmp_path / "config.json").write_text(text)
+    assert main(["pretrain", "--resume", str(tmp_path)]) == 2
+    assert words in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_compiling_without_a_compiler_is_refused_in_one_line(tmp_path: Path, run_upreid) -> None:
     (tmp_path / "a.png").touch()

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from upreid.errors import InputError
+
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Plain values only: paths become strings, tuples lists."""
@@ -41,5 +43,11 @@ def effective(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON object; InputError where the file does not hold one."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); restore it, or start anew") from error
+    if not isinstance(table, dict):
+        raise InputError(f"{path} holds no JSON object; restore it, or start anew")
+    return table

@@ -40,7 +40,10 @@ def resume(folder: Path) -> int:
     """Go on from the last state in `folder`, with the configuration that it was started with."""
     if not (folder / "config.json").is_file():
         raise InputError(f"nothing to resume at {folder}: no config.json; give the --out of an earlier run")
-    settings = read_json(folder / "config.json")["settings"] | {"out": str(folder)}
+    saved = read_json(folder / "config.json")
+    if saved.get("program") != "pretrain":
+        raise InputError(f"{folder} holds a run of {saved.get('program')}, not of pretrain; only that can be resumed")
+    settings = saved["settings"] | {"out": str(folder)}
     return session(parse(PretrainConfig, to_flags(settings), program="pretrain"), resumes=True)
 
 
