@@ -211,6 +211,7 @@ BAD = [
     (["--monitor.every-epochs", 1], ["--monitor.root"]),
     (["--contrast.temperature", 0], ["--contrast.temperature"]),
     (["--optim.lr", "x"], ["--optim.lr", "x"]),
+    (["--model.sync-bn", "--model.bn-groups", 1], ["--model.sync-bn", "GPUs"]),
 ]
 
 

@@ -13,6 +13,7 @@ from upreid.config.pretrain import PretrainConfig
 from upreid.data.augment import PRESETS, Augment, PatchGrid
 from upreid.data.dataset import OriginalImages, Sample, collate
 from upreid.data.order import StepBatches
+from upreid.errors import InputError
 from upreid.losses import consistency, intrinsic
 from upreid.method import ConsistencyTerm, IntrinsicTerm, Method
 from upreid.models.backbone import create_backbone, feature_size, num_features
@@ -106,6 +107,8 @@ def network(config: PretrainConfig) -> Network:
 
 def method(config: PretrainConfig, compute: Compute, world: World, steps_per_epoch: int) -> Method:
     """Network, momentum copy, queues and terms."""
+    if config.model.sync_bn and compute.device.type == "cpu":
+        raise InputError("--model.sync-bn works on GPUs only, and this run is on cpu; leave it out (shuffle-BN is on)")
     net = network(config).to(compute.device)
     if config.train.channels_last:
         net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

@@ -51,7 +51,7 @@ class Record:
             if broken:
                 raise InputError(
                     f"loss not finite at step {step}: {', '.join(f'{name} is {self.last[name]}' for name in broken)}; "
-                    f"the last saved state is kept; try a lower --optim.lr or a longer warm-up"
+                    f"what was saved before is kept; try a lower --optim.lr or a longer warm-up"
                 )
             self.write(step, {"lr": lr, **self.last})
 
