@@ -1,20 +1,20 @@
-"""Draw the contact sheet of the README: six people of the reference benchmark, each seen by six cameras.
+"""Draw the contact sheet of the README, docs/people.png.
 
-python benchmarks/people.py
+    python docs/people.py
+
+Six people of the reference benchmark, a row each, as six cameras see them.
 """
 
-from dataclasses import fields
 from pathlib import Path
 
 from upreid.config.tours import SynthConfig
-from upreid.data.synthetic.corpus import Recipe
 from upreid.data.synthetic.sheet import contact_sheet
+from upreid.synth import recipe_of
 
 
 def main() -> None:
     config = SynthConfig(out=Path("docs"), identities=600)
-    recipe = Recipe(**{field.name: getattr(config, field.name) for field in fields(Recipe)})
-    contact_sheet(config.out / "people.png", recipe)
+    contact_sheet(config.out / "people.png", recipe_of(config))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from upreid.config.tours import SynthConfig
@@ -32,6 +32,11 @@ MOST_IDENTITIES, MOST_SIDE = 9999, 2048
 def run(config: SynthConfig) -> None:
     """Render what the command line asks for."""
     synthesise(**vars(config))
+
+
+def recipe_of(config: SynthConfig) -> Recipe:
+    """What decides the bytes of a corpus, of all that the command line says."""
+    return Recipe(**{field.name: getattr(config, field.name) for field in fields(Recipe)})
 
 
 def synthesise(

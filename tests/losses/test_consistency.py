@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from upreid.errors import InputError
 from upreid.losses.consistency import READINGS
 from upreid.losses.contrast import info_nce
 
@@ -79,8 +80,44 @@ def test_a_view_equal_to_its_original_costs_nothing_at_equal_temperatures(name, 
     _, original, anchors = vectors
     student = original.clone().requires_grad_()
     loss = loss_of(name, student, original, anchors, student=0.1, teacher=0.1)
-    loss.backward()
     assert loss.item() == pytest.approx(0, abs=1e-12)
+    gradient = torch.autograd.grad(loss, student)[0]
+    # a distance still pulls along the original, which leaves a unit vector where it is; a divergence is at rest
+    expected = -2 * original / BATCH if name == "g-cos" else torch.zeros_like(original)
+    torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("name", [*DIVERGENCES, "g-cos"])
+def test_a_collapsed_encoder_costs_nothing_so_the_term_cannot_replace_instance_contrast(name):
+    same = unit(1, DIM)
+    loss = loss_of(name, same.expand(BATCH, DIM), same.expand(BATCH, DIM), same.expand(ANCHORS, DIM))
+    assert loss.item() == pytest.approx(0, abs=1e-12)
+
+
+def test_the_gradient_of_the_distance_is_minus_two_originals(vectors):
+    query, original, anchors = vectors
+    student = query.clone().requires_grad_()
+    gradient = torch.autograd.grad(loss_of("g-cos", student, original, anchors), student)[0]
+    torch.testing.assert_close(gradient, -2 * original / BATCH)
+
+
+def test_the_table_says_what_the_step_must_hand_over():
+    wanted = {name: reading.anchors for name, reading in READINGS.items()}
+    assert wanted == {"g-queue": "keys", "g-batch": "batch", "g-cos": "none", "g-pos": "keys", "g-rel": "originals"}
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_anchors_matter_unless_the_table_says_none_and_own_only_where_it_says_batch(name, vectors):
+    query, original, anchors = vectors
+    base = loss_of(name, query, original, anchors)
+    assert (loss_of(name, query, original, unit(ANCHORS, DIM, seed=8)) != base) == (READINGS[name].anchors != "none")
+    assert (loss_of(name, query, original, anchors, own=OWN.roll(1)) != base) == (READINGS[name].anchors == "batch")
+
+
+def test_the_batch_reading_needs_two_images():
+    one = unit(1, DIM)
+    with pytest.raises(InputError, match="got 1; use a batch of 2 or more"):
+        loss_of("g-batch", one, one, one, torch.tensor([0]))
 
 
 @pytest.mark.parametrize("name", DIVERGENCES)
@@ -112,7 +149,14 @@ def test_closed_forms():
     assert loss_of("g-pos", east, east, north, own, student=0.5).item() == pytest.approx(math.log(1 + math.exp(-2)))
     # anchors east and north: the teacher looks east with odds e to 1, the student north with the same odds
     p = math.e / (1 + math.e)
-    assert loss_of("g-queue", north, east, both, own, 1.0, 1.0).item() == pytest.approx(2 * p - 1)
+    for name in ("g-queue", "g-rel"):
+        assert loss_of(name, north, east, both, own, 1.0, 1.0).item() == pytest.approx(2 * p - 1)
+    # the same two among three anchors, the first of which is one's own
+    assert loss_of("g-batch", north, east, torch.cat([east, both]), own, 1.0, 1.0).item() == pytest.approx(2 * p - 1)
+    # half the temperature doubles the teacher's odds exponent only: P is sharper, S is as before
+    sharp = math.e**2 / (1 + math.e**2)
+    expected = sharp * math.log(sharp / (1 - p)) + (1 - sharp) * math.log((1 - sharp) / p)
+    assert loss_of("g-queue", north, east, both, own, 1.0, 0.5).item() == pytest.approx(expected)
 
 
 def test_the_extra_positive_is_instance_contrast_with_the_original_for_a_key(vectors):
@@ -140,12 +184,21 @@ def test_shares_of_the_batch_average_to_the_whole(name, vectors):
     torch.testing.assert_close(torch.stack(parts).mean(), loss_of(name, query, original, anchors))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", READINGS)
+def test_half_precision_stays_finite_in_value_and_gradient(name, dtype, vectors):
+    query, original, anchors = (vector.to(dtype) for vector in vectors)
+    loss = loss_of(name, query.requires_grad_(), original, anchors, student=0.04, teacher=0.04)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(query.grad).all()
+    assert loss.dtype == (torch.float32 if name in DIVERGENCES else dtype)
+
+
 @pytest.mark.parametrize("name", DIVERGENCES)
-def test_half_precision_stays_finite_and_close(name, vectors):
+def test_single_precision_is_close_to_double(name, vectors):
     exact = loss_of(name, *vectors)
-    half = loss_of(name, *(vector.bfloat16() for vector in vectors), student=0.04, teacher=0.04)
-    assert half.dtype == torch.float32
-    assert torch.isfinite(half)
+    assert exact.dtype == torch.float64
     torch.testing.assert_close(
         loss_of(name, *(vector.float() for vector in vectors)).double(), exact, rtol=1e-4, atol=1e-5
     )

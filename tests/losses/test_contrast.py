@@ -74,6 +74,21 @@ def test_a_closed_form():
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-2)))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_finite_in_value_and_gradient(dtype, vectors):
+    query, key, negatives = (vector.to(dtype) for vector in vectors)
+    loss = info_nce(query.requires_grad_(), key, negatives, temperature=0.04)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(query.grad).all()
+
+
+def test_shares_of_the_batch_average_to_the_whole(vectors):
+    query, key, negatives = vectors
+    parts = [info_nce(query[i : i + 1], key[i : i + 1], negatives, temperature=0.2) for i in range(len(query))]
+    torch.testing.assert_close(torch.stack(parts).mean(), info_nce(query, key, negatives, temperature=0.2))
+
+
 def test_order_of_batch_and_queue_and_rotation_change_nothing(vectors):
     query, key, negatives = vectors
     base = info_nce(query, key, negatives, temperature=0.2)

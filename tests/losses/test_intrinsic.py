@@ -3,7 +3,9 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from upreid.errors import InputError
 from upreid.losses.intrinsic import READINGS
@@ -107,6 +109,11 @@ def test_a_closed_form():
     assert loss_of("i-a", one, both, own, temperature=0.5).item() == pytest.approx(math.log(1 + math.exp(-2)))
     # same position of the other image: similarity 0; and one negative inside
     assert loss_of("i-d", one, both, own, temperature=0.5).item() == pytest.approx(math.log(1 + 2 * math.exp(-2)))
+    # two columns make one level of two patches: the patch beside is no negative, those below are
+    grid = torch.tensor([[east, north, north, north]]).double()
+    level = [math.log(1 + 2 * math.exp(-2)), math.log(3), math.log(2), math.log(2)]
+    loss = loss_of("i-c", grid, grid, own, temperature=0.5)
+    assert loss.item() == pytest.approx(sum(level) / 4)
     # hardest positive 0, hardest negative 1
     assert loss_of("i-b", one, both, own, temperature=0.5).item() == pytest.approx(math.log(1 + math.exp(2)))
 
@@ -165,7 +172,64 @@ def test_shares_of_the_batch_average_to_the_whole(name, patches):
     torch.testing.assert_close(torch.stack(parts).mean(), loss_of(name, query, key))
 
 
-def test_contrasting_images_needs_two():
-    one = unit(1, PATCHES, DIM)
-    with pytest.raises(InputError, match="batch of 2"):
-        loss_of("i-b", one, one, torch.tensor([0]))
+@pytest.mark.parametrize("hardest", [None, 1])
+@pytest.mark.parametrize(
+    ("name", "images", "count"), [("i-a", 2, 1), ("i-b", 1, PATCHES), ("i-c", 2, COLUMNS), ("i-d", 1, 1)]
+)
+def test_a_patch_without_negatives_is_refused_because_it_would_teach_nothing(name, images, count, hardest):
+    some = unit(images, count, DIM)
+    with pytest.raises(InputError, match="no negatives.*use more patch rows.*a batch of 2"):
+        loss_of(name, some, some, torch.arange(images), hardest=hardest)
+
+
+@pytest.mark.parametrize(("name", "images", "count"), [("i-a", 1, 2), ("i-b", 2, 1), ("i-d", 2, 1), ("i-d", 1, 2)])
+def test_one_negative_is_enough_to_learn_from(name, images, count):
+    query = unit(images, count, DIM, seed=1).requires_grad_()
+    loss_of(name, query, unit(images, count, DIM, seed=2), torch.arange(images)).backward()
+    assert query.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("name", "hardest"), CASES)
+def test_half_precision_stays_finite_in_value_and_gradient(name, hardest, dtype, patches):
+    query, key = (part.to(dtype) for part in patches)
+    loss = loss_of(name, query.requires_grad_(), key, hardest=hardest, temperature=0.04)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(query.grad).all()
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the size of the largest tensor that an operation returned."""
+
+    entries = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for part in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(part, Tensor):
+                self.entries = max(self.entries, part.numel())
+        return result
+
+
+@pytest.mark.parametrize(
+    ("name", "largest"),
+    [("i-a", 16 * 8 * 8), ("i-b", (16 * 8) ** 2), ("i-c", 16 * 8 * 8), ("i-d", 16 * 8 * (16 + 8 + 1))],
+)
+def test_no_tensor_grows_beyond_what_the_reading_compares(name, largest):
+    query, key = unit(16, 8, 2, seed=1), unit(16, 8, 2, seed=2)
+    with Largest() as seen:
+        loss_of(name, query, key, torch.arange(16))
+    assert largest / 2 < seen.entries <= largest * 9 / 8  # the positive joins its negatives
+
+
+def test_the_hardest_image_reading_keeps_no_table_of_all_pairs_for_its_backward_pass():
+    query, key, kept = unit(16, 8, 2, seed=1).requires_grad_(), unit(16, 8, 2, seed=2), []
+
+    def keep(tensor):
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss_of("i-b", query, key, torch.arange(16))
+    assert max(kept) <= 16 * 8 * (16 + 1)

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from dataclasses import fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,20 @@ from jinja2 import Environment, StrictUndefined
 
 from upreid.config.files import read_json
 from upreid.config.tours import DemoConfig, SynthConfig
-from upreid.data.synthetic.corpus import Recipe
 from upreid.data.synthetic.sheet import contact_sheet
 from upreid.demo.curves import loss_curves, monitor_curve
 from upreid.demo.places import STARTS, Places
 from upreid.demo.ranked import ranked_lists
 from upreid.demo.results import METRICS, written
 from upreid.runtime.files import write_text
+from upreid.synth import recipe_of
 
 
 def write_page(places: Places, config: DemoConfig, results: dict[str, Any]) -> Path:
     """Render `index.html`; pictures and curves are inside it."""
     page = places.out / "index.html"
     sheet = places.out / "people.png"
-    contact_sheet(sheet, corpus_recipe(SynthConfig(out=places.corpus, identities=config.identities, seed=config.seed)))
+    contact_sheet(sheet, recipe_of(SynthConfig(out=places.corpus, identities=config.identities, seed=config.seed)))
     text = render(
         results=results,
         config=config,
@@ -36,11 +35,6 @@ def write_page(places: Places, config: DemoConfig, results: dict[str, Any]) -> P
     )
     write_text(page, text)
     return page
-
-
-def corpus_recipe(config: SynthConfig) -> Recipe:
-    """What the corpus was made from: the renderer's defaults, but for the people and the seed."""
-    return Recipe(**{field.name: getattr(config, field.name) for field in fields(Recipe)})
 
 
 def render(**parts: Any) -> str:

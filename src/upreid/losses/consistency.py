@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
+from upreid.errors import InputError
 from upreid.losses.contrast import info_nce
 
 
@@ -37,7 +38,7 @@ def g_queue(
     """KL(P || S): view and original are similar to the same anchors, in the same proportions.
 
     Reading, because the abstract says "consistency" and similarity distributions are what MoCo's relatives keep
-    consistent (CO2, ICLR 2021). Anchors: the queue of past keys. Does not use `own`.
+    consistent (CO2, https://arxiv.org/abs/2010.02217). Anchors: the queue of past keys. Does not use `own`.
 
         for q, o in zip(query, original):
             p = softmax([o @ a / teacher_temperature for a in anchors])
@@ -60,12 +61,17 @@ def g_batch(
     """KL(P || S) over the originals of the same batch, one's own left out.
 
     Reading: as G-queue, with anchors that are un-augmented like the teacher, so that being un-augmented is no clue.
-    Anchors: the originals of the whole batch, all ranks together.
+    Anchors: the originals of the whole batch, all ranks together. Raises InputError for a batch of one.
 
         for i, (q, o) in enumerate(zip(query, original)):
             others = [a for j, a in enumerate(anchors) if j != own[i]]
             ... as in g_queue, over others
     """
+    if len(anchors) < 2:
+        raise InputError(
+            f"reading g-batch compares an image with the others of its batch and got {len(anchors)}; "
+            "use a batch of 2 or more"
+        )
     left_out = own[:, None] == torch.arange(len(anchors), device=own.device)  # [batch, anchors]
     return divergence(query, original, anchors, left_out, temperature, teacher_temperature)
 

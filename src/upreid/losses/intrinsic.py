@@ -66,10 +66,8 @@ def i_b(
             loss -= log_softmax([min(query[i, m] @ key[own[i], n] for n)] + negatives)[0] / (batch * patches)
     """
     del columns
-    if len(key) < 2:
-        raise InputError(f"reading i-b contrasts images and got {len(key)}; use a batch of 2 or more")
-    similarity = torch.einsum("bmd,jnd->bmjn", query, key.detach())
-    nearest = similarity.amax(dim=3)  # [batch, patches, images]
+    # max keeps indices for its backward pass; amax would keep all (batch patches) x (images patches) similarities
+    nearest = torch.einsum("bmd,jnd->bmjn", query, key.detach()).max(dim=3).values  # [batch, patches, images]
     is_own = own[:, None] == torch.arange(len(key), device=own.device)  # [batch, images]
     positive = within(query, key, own).amin(dim=2, keepdim=True)
     others = nearest.masked_fill(is_own[:, None], -torch.inf)
@@ -149,7 +147,15 @@ def contrast(
 def mined(
     others: Float[Tensor, "batch patches candidates"], available: int, hardest: int | None
 ) -> Float[Tensor, "batch patches kept"]:
-    """Keep the `hardest` most similar; what is left out stands at minus infinity."""
+    """Keep the `hardest` most similar; what is left out stands at minus infinity.
+
+    Raises InputError without negatives, when the loss would be 0 whatever the encoder does, and for more than there are.
+    """
+    if available < 1:
+        raise InputError(
+            "a patch has no negatives to be told from, 1 or more are needed; "
+            "use more patch rows, or for readings i-b and i-d a batch of 2 or more"
+        )
     if hardest is None:
         return others
     if not 1 <= hardest <= available:
