@@ -109,11 +109,11 @@ def test_a_closed_form():
     assert loss_of("i-a", one, both, own, temperature=0.5).item() == pytest.approx(math.log(1 + math.exp(-2)))
     # same position of the other image: similarity 0; and one negative inside
     assert loss_of("i-d", one, both, own, temperature=0.5).item() == pytest.approx(math.log(1 + 2 * math.exp(-2)))
-    # two columns make one level of two patches: the patch beside is no negative, those below are
+    # two levels of two patches: the patch beside is no negative, those of the other level are
     grid = torch.tensor([[east, north, north, north]]).double()
-    level = [math.log(1 + 2 * math.exp(-2)), math.log(3), math.log(2), math.log(2)]
+    costs = [math.log(1 + 2 * math.exp(-2)), math.log(3), math.log(2 + math.exp(-2)), math.log(2 + math.exp(-2))]
     loss = loss_of("i-c", grid, grid, own, temperature=0.5)
-    assert loss.item() == pytest.approx(sum(level) / 4)
+    assert loss.item() == pytest.approx(sum(costs) / 4)
     # hardest positive 0, hardest negative 1
     assert loss_of("i-b", one, both, own, temperature=0.5).item() == pytest.approx(math.log(1 + math.exp(2)))
 
@@ -178,7 +178,7 @@ def test_shares_of_the_batch_average_to_the_whole(name, patches):
 )
 def test_a_patch_without_negatives_is_refused_because_it_would_teach_nothing(name, images, count, hardest):
     some = unit(images, count, DIM)
-    with pytest.raises(InputError, match="no negatives.*use more patch rows.*a batch of 2"):
+    with pytest.raises(InputError, match=r"no negatives.*use more patch rows.*a batch of 2"):
         loss_of(name, some, some, torch.arange(images), hardest=hardest)
 
 
@@ -200,7 +200,7 @@ def test_half_precision_stays_finite_in_value_and_gradient(name, hardest, dtype,
 
 
 class Largest(TorchDispatchMode):
-    """Remembers the size of the largest tensor that an operation returned."""
+    """Remembers the size of the largest tensor that an operation returned (torch has no public name for this hook)."""
 
     entries = 0
 
