@@ -207,6 +207,7 @@ BAD = [
     (["--intrinsic.rows", 5], ["5", "64"]),
     (["--augment.height", 0], ["--augment.height"]),
     (["--intrinsic.hardest", 99], ["99", "hard"]),
+    (["--intrinsic.reading", "i-c", "--intrinsic.rows", 1], ["no negatives", "rows"]),
     (["--train.threads", 99], ["99 threads", "cores"]),
     (["--monitor.every-epochs", 1], ["--monitor.root"]),
     (["--contrast.temperature", 0], ["--contrast.temperature"]),
@@ -226,7 +227,7 @@ def test_bad_input_gets_one_line_and_leaves_nothing(
     assert code == 2
     assert len(lines) == 1
     assert all(word in lines[0] for word in words), lines[0]
-    assert not (tmp_path / "run" / "encoder.safetensors").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_missing_empty_and_imageless_folders_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

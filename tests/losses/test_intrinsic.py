@@ -122,6 +122,7 @@ def test_a_closed_form():
 def test_keeping_all_negatives_is_no_mining_and_fewer_negatives_cost_less(name, patches):
     query, key = patches
     available = {"i-a": PATCHES - 1, "i-b": IMAGES - 1, "i-c": PATCHES - COLUMNS, "i-d": PATCHES - 1 + IMAGES - 1}[name]
+    assert READINGS[name].num_negatives(PATCHES, COLUMNS, IMAGES) == available
     values = [loss_of(name, query, key, hardest=count) for count in range(1, available + 1)]
     assert all(less < more for less, more in pairwise(values))
     torch.testing.assert_close(values[-1], loss_of(name, query, key))

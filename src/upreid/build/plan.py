@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from upreid.config.pretrain import PretrainConfig
 from upreid.errors import InputError
+from upreid.losses import intrinsic
 from upreid.runtime.distributed import World
 from upreid.runtime.schedule import warmup_cosine
 
@@ -34,6 +35,7 @@ def make_plan(config: PretrainConfig, num_images: int, world: World) -> Plan:
     """
     check_numbers(config)
     check_batch(config, num_images, world)
+    check_contrast(config)
     train, per_epoch = config.train, num_images // config.train.batch
     monitor = config.monitor
     if monitor.every_epochs > 0 and monitor.root is None:
@@ -114,6 +116,15 @@ def check_batch(config: PretrainConfig, num_images: int, world: World) -> None:
         raise InputError(
             f"--model.sync-bn shares statistics, --model.bn-groups {config.model.bn_groups} splits them; choose one"
         )
+
+
+def check_contrast(config: PretrainConfig) -> None:
+    """A patch needs negatives, and as many as hard mining is to keep."""
+    wanted = config.intrinsic
+    if wanted.weight > 0:
+        count = intrinsic.READINGS[wanted.reading].num_negatives
+        available = count(wanted.rows * wanted.columns, wanted.columns, config.train.batch)
+        intrinsic.check_negatives(available, wanted.hardest)
 
 
 def explanations(config: PretrainConfig, plan: Plan, world: World) -> list[str]:

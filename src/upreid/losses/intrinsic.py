@@ -147,22 +147,22 @@ def contrast(
 def mined(
     others: Float[Tensor, "batch patches candidates"], available: int, hardest: int | None
 ) -> Float[Tensor, "batch patches kept"]:
-    """Keep the `hardest` most similar; what is left out stands at minus infinity.
+    """Keep the `hardest` most similar; what is left out stands at minus infinity."""
+    check_negatives(available, hardest)
+    return others if hardest is None else others.topk(hardest, dim=2).values
 
-    Raises InputError without negatives, when the loss would be 0 whatever the encoder does, and for more than there are.
-    """
+
+def check_negatives(available: int, hardest: int | None) -> None:
+    """Raise InputError without negatives, when the loss would be 0 whatever the encoder does, and for more than there are."""
     if available < 1:
         raise InputError(
             "a patch has no negatives to be told from, 1 or more are needed; "
             "use more patch rows, or for readings i-b and i-d a batch of 2 or more"
         )
-    if hardest is None:
-        return others
-    if not 1 <= hardest <= available:
+    if hardest is not None and not 1 <= hardest <= available:
         raise InputError(
             f"hard mining of {hardest} negatives out of {available}; use 1 to {available}, or leave it out"
         )
-    return others.topk(hardest, dim=2).values
 
 
 def rank_first(
@@ -175,15 +175,17 @@ def rank_first(
 
 @dataclass(frozen=True)
 class Reading:
-    """A loss, and whether it compares patches of different images."""
+    """A loss, whether it compares patches of different images, and how many negatives a patch has."""
 
     loss: Callable[..., Float[Tensor, ""]]
     crosses_images: bool
+    num_negatives: Callable[[int, int, int], int]
+    """From the numbers of patches, of patch columns, and of images."""
 
 
 READINGS: dict[str, Reading] = {
-    "i-a": Reading(i_a, crosses_images=False),
-    "i-b": Reading(i_b, crosses_images=True),
-    "i-c": Reading(i_c, crosses_images=False),
-    "i-d": Reading(i_d, crosses_images=True),
+    "i-a": Reading(i_a, crosses_images=False, num_negatives=lambda patches, _, __: patches - 1),
+    "i-b": Reading(i_b, crosses_images=True, num_negatives=lambda _, __, images: images - 1),
+    "i-c": Reading(i_c, crosses_images=False, num_negatives=lambda patches, columns, _: patches - columns),
+    "i-d": Reading(i_d, crosses_images=True, num_negatives=lambda patches, _, images: patches - 1 + images - 1),
 }
