@@ -19,12 +19,14 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocess:
-    """How an un-augmented image becomes network input: antialiased bilinear resize, scale to [0, 1], normalise."""
+    """How an un-augmented image becomes network input: antialiased resize, scale to [0, 1], normalise."""
 
     height: int
     width: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    interpolation: str = "bilinear"
+    """Or bicubic."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,45 @@
-"""Labelled sets, each read as its authors laid it out."""
+"""Labelled sets, each read as its authors laid it out.
+
+Which form of a set is read (version, kind of boxes, with or without validation images) is always said by name and never
+guessed from what is on disk.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
 
+from upreid.data.benchmarks import cuhk03_np, cuhk03_raw, custom, market1501, msmt17, personx
 from upreid.data.benchmarks.benchmark import Benchmark
-from upreid.data.benchmarks.market1501 import read_market1501
+from upreid.errors import InputError, nearest
 
-__all__ = ["BENCHMARKS", "Benchmark"]
+__all__ = ["BENCHMARKS", "Benchmark", "read_benchmark"]
 
-BENCHMARKS: dict[str, Callable[[Path], Benchmark]] = {"market1501": read_market1501}
+BENCHMARKS: dict[str, Callable[[Path], Benchmark]] = {
+    "market1501": market1501.read_market1501,
+    "market1501-500k": market1501.read_market1501_500k,
+    "cuhk03-np-labeled": cuhk03_np.read_labeled,
+    "cuhk03-np-detected": cuhk03_np.read_detected,
+    "cuhk03-raw-labeled": cuhk03_raw.read_labeled,
+    "cuhk03-raw-detected": cuhk03_raw.read_detected,
+    **msmt17.READERS,
+    **personx.READERS,
+    "market-style": custom.read_market_style,
+    "csv": custom.read_csv,
+}
+
+
+def read_benchmark(name: str, root: Path) -> Benchmark:
+    """Read the set called `name` at `root`, which is its folder or the one above (for csv: the file).
+
+    Raises InputError for a name that is unknown or short of saying which form is meant, and for what the readers refuse.
+    """
+    if name not in BENCHMARKS:
+        raise InputError(f"unknown data set '{name}'{_hint(name)}")
+    return BENCHMARKS[name](root)
+
+
+def _hint(name: str) -> str:
+    """The exact names where `name` is the beginning of several, else the nearest one."""
+    forms = [known for known in BENCHMARKS if known.startswith(f"{name}-")]
+    if len(forms) > 1:
+        return f": which form of it? {', '.join(forms)}"
+    return nearest(name, list(BENCHMARKS))

@@ -1,65 +1,54 @@
-"""Market-1501 (Zheng et al., ICCV 2015), and any set in its layout.
+"""Market-1501 (Zheng et al., ICCV 2015).
 
     bounding_box_train/  query/  bounding_box_test/      0002_c1s1_000451_03.jpg = person 2, camera 1
+    images/                                              500,000 distractors, where they were downloaded too
 
 Person -1 is junk, neither hit nor miss, and dropped here; person 0 are distractors and stay in the gallery.
 """
 
-import re
+from dataclasses import replace
 from pathlib import Path
 
-from upreid.data.benchmarks.benchmark import SUFFIXES, Benchmark, count
+from upreid.data.benchmarks.benchmark import Benchmark, Part, assemble
+from upreid.data.benchmarks.folders import MARKET_FOLDERS, find_home, read_folder, read_market_folders
+from upreid.data.benchmarks.naming import ANY_MARKET, MARKET
 from upreid.errors import InputError
-from upreid.types import Record
 
-FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 PLACES = ("", "Market-1501-v15.09.15", "market1501", "Market1501", "market1501/Market-1501-v15.09.15")
-NAME = re.compile(r"([-\d]+)_c(\d)")
+EXTRA = "images"
 JUNK, DISTRACTOR = -1, 0
 
 
 def read_market1501(root: Path) -> Benchmark:
     """Read the set at `root`, at `root`/Market-1501-v15.09.15, or at `root`/market1501.
 
-    The pattern is matched to the file's name alone, never to its folders. Raises InputError where folders or images
-    are missing.
+    Raises InputError where folders or images are missing.
     """
-    home = find_home(root)
-    parts = {part: read_folder(home / folder) for part, folder in FOLDERS.items()}
-    gallery = parts["gallery"][0]
-    facts = {
-        "train": count(parts["train"][0]),
-        "query": count(parts["query"][0]),
-        "gallery": count(gallery),
-        "junk_dropped": sum(junk for _, junk, _ in parts.values()),
-        "distractors": sum(record.person == DISTRACTOR for record in gallery),
-        "names_not_matched": sum(odd for _, _, odd in parts.values()),
-    }
-    lists = {part: records for part, (records, _, _) in parts.items()}
-    return Benchmark(name="market1501", root=home, facts=facts, **lists)
+    home, parts = _read(root, "market1501")
+    variant = "without the 500k distractors"
+    return assemble("market1501", home, parts, variant=variant, num_distractors=num_distractors(parts))
 
 
-def find_home(root: Path) -> Path:
-    """Find the folder that holds the three folders."""
-    for place in PLACES:
-        if all((root / place / folder).is_dir() for folder in FOLDERS.values()):
-            return root / place
-    if not root.is_dir():
-        raise InputError(f"no folder {root}; give the folder of a set in the Market-1501 layout")
-    found = sorted(entry.name for entry in root.iterdir())[:5]
-    raise InputError(
-        f"{root} has no {', '.join(FOLDERS.values())} (it has {', '.join(found) or 'nothing'}); give their parent"
+def read_market1501_500k(root: Path) -> Benchmark:
+    """Likewise, with the 500k distractors of `images/` in the gallery, whatever person their names say."""
+    home, parts = _read(root, "market1501-500k")
+    if not (home / EXTRA).is_dir():
+        raise InputError(f"{home} has no folder {EXTRA} with the 500k distractors; without them its name is market1501")
+    extra = read_folder(home / EXTRA, "market1501-500k", ANY_MARKET)
+    strangers = tuple(replace(record, person=DISTRACTOR) for record in extra.records)
+    gallery = parts["gallery"]
+    parts["gallery"] = replace(
+        gallery, records=gallery.records + strangers, odd_names=gallery.odd_names + extra.odd_names
     )
+    variant = f"with {len(strangers):,} more distractors"
+    return assemble("market1501-500k", home, parts, variant=variant, num_distractors=num_distractors(parts))
 
 
-def read_folder(folder: Path) -> tuple[tuple[Record, ...], int, int]:
-    """Return the records of a folder by name, the number of junk images, and that of names that do not match."""
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    matches = [(path, NAME.match(path.name)) for path in files]
-    records = [
-        Record(path=path, person=int(match[1]), camera=int(match[2])) for path, match in matches if match is not None
-    ]
-    kept = tuple(record for record in records if record.person != JUNK)
-    if not kept:
-        raise InputError(f"{folder} holds no images named like 0002_c1s1_000451_03.jpg ({len(files)} images in all)")
-    return kept, len(records) - len(kept), len(files) - len(records)
+def num_distractors(parts: dict[str, Part]) -> int:
+    """Images of person 0 in the gallery."""
+    return sum(record.person == DISTRACTOR for record in parts["gallery"].records)
+
+
+def _read(root: Path, name: str) -> tuple[Path, dict[str, Part]]:
+    home = find_home(root, name, places=PLACES, folders=tuple(MARKET_FOLDERS.values()))
+    return home, read_market_folders(home, name, MARKET, junk=JUNK)
