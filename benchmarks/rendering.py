@@ -7,7 +7,8 @@ One process, images per CPU second, best of three rounds. At least 60 at 128x64 
 
 import time
 
-from upreid.data.synthetic.corpus import Recipe, market1501_shots, take, wild_shots
+from upreid.data.synthetic.corpus import Recipe, take, wild_shots
+from upreid.data.synthetic.layouts import LAYOUTS
 
 SIZES = {(128, 64): 60, (256, 128): 25}
 IMAGES, ROUNDS = 120, 3
@@ -25,7 +26,7 @@ def main() -> None:
             occlusion_strength=1.0,
             layout="market1501",
         )
-        for name, shots in (("benchmark", market1501_shots(recipe)), ("wild", wild_shots(recipe))):
+        for name, shots in (("benchmark", LAYOUTS["market1501"].shots(recipe)), ("wild", wild_shots(recipe))):
             take(recipe, shots[0])  # cameras and streets are drawn once
             rates: list[float] = []
             for _ in range(ROUNDS):

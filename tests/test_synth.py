@@ -1,8 +1,10 @@
 """The whole corpus on disk: same bytes from any number of workers, nothing half-written, one line for bad input."""
 
+import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from upreid import synth
+from upreid.data.synthetic.corpus_folder import PARTIAL
+from upreid.data.synthetic.layouts import LAYOUTS
 from upreid.errors import InputError
 from upreid.synth import synthesise
 
@@ -39,7 +43,7 @@ def test_the_folders_and_counts_are_as_documented(corpus: Path):
 
 def test_the_manifest_says_what_the_corpus_was_made_from(corpus: Path):
     manifest = json.loads((corpus / "corpus.json").read_text())
-    assert manifest["images"] == 96
+    assert manifest["folders"] == {"wild": {"images": 48}, "market1501": {"images": 48}}
     assert {name: manifest[name] for name in SMALL} == SMALL
 
 
@@ -74,13 +78,13 @@ def test_files_of_the_user_in_the_way_are_refused(tmp_path: Path):
 def test_a_corpus_with_files_missing_is_named(tmp_path: Path):
     synthesise(tmp_path, **SMALL, workers=1)
     next((tmp_path / "wild").rglob("*.jpg")).unlink()
-    with pytest.raises(InputError, match="95 of 96"):
+    with pytest.raises(InputError, match="47 of 48"):
         synthesise(tmp_path, **SMALL)
 
 
 def test_a_run_that_fails_midway_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object) -> None:
-        (tmp_path / synth.PARTIAL / "wild").mkdir(parents=True)
+        (tmp_path / PARTIAL / "wild").mkdir(parents=True)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(synth, "render", fail)
@@ -101,7 +105,7 @@ def test_a_killed_run_leaves_no_final_folder_and_no_worker_and_the_next_run_is_w
         wait_for(lambda: any((tmp_path / "out").rglob("*.jpg")))
         run.send_signal(signal.SIGKILL)
     wait_for(lambda: not is_alive(run.pid))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [synth.PARTIAL]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [PARTIAL]
     synthesise(tmp_path / "out", **SMALL, workers=1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["corpus.json", "market1501", "wild"]
 
@@ -129,12 +133,101 @@ def test_a_run_killed_while_moving_is_finished_by_the_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(synth, "_move", move_one)
+        patch.setattr(synth, "move", move_one)
         with pytest.raises(KeyboardInterrupt):
             synthesise(tmp_path, **SMALL, workers=1)
     monkeypatch.setattr(synth, "render", None)  # nothing is rendered twice
     synthesise(tmp_path, **SMALL)
     assert digest(tmp_path) == digest(corpus)
+
+
+@pytest.fixture(scope="module")
+def added(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The corpus with every other layout added, one call after the other."""
+    root = shutil.copytree(corpus, tmp_path_factory.mktemp("added") / "corpus")
+    for layout in LAYOUTS:
+        synthesise(root, **SMALL, workers=1, layout=layout)
+    return root
+
+
+def test_another_layout_is_added_and_what_is_there_is_not_touched(corpus: Path, added: Path):
+    before, after = digest(corpus), digest(added)
+    del before["corpus.json"]
+    assert before.items() <= after.items()
+    assert sorted(path.name for path in added.iterdir()) == sorted(["corpus.json", "wild", *LAYOUTS])
+    manifest = json.loads((added / "corpus.json").read_text())
+    assert list(manifest["folders"]) == ["wild", *LAYOUTS]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_has_the_same_bytes_whatever_else_was_written(layout: str, added: Path, tmp_path: Path):
+    synthesise(tmp_path, **SMALL, workers=2, layout=layout)
+    assert digest(tmp_path / layout) == digest(added / layout)
+    assert digest(tmp_path / "wild") == digest(added / "wild")
+
+
+@pytest.mark.parametrize("layout", ["market1501", "msmt17-v2", "cuhk03-raw"])
+def test_the_same_layout_is_reused(layout: str, added: Path, capsys: pytest.CaptureFixture[str]):
+    (added / layout / "of a reader.txt").touch()
+    before = {path: path.stat().st_mtime_ns for path in added.rglob("*")}
+    synthesise(added, **SMALL, layout=layout)
+    assert {path: path.stat().st_mtime_ns for path in added.rglob("*")} == before
+    assert "reused" in capsys.readouterr().err
+    (added / layout / "of a reader.txt").unlink()
+
+
+def test_another_layout_of_another_corpus_is_not_added(corpus: Path):
+    before = digest(corpus)
+    with pytest.raises(InputError, match="not empty and was made otherwise"):
+        synthesise(corpus, **SMALL | {"seed": 2}, layout="msmt17-v2")
+    assert digest(corpus) == before
+
+
+def test_another_corpus_is_not_begun_beside_a_layout_whose_wild_is_gone(corpus: Path, tmp_path: Path):
+    root = shutil.copytree(corpus, tmp_path / "corpus")
+    shutil.rmtree(root / "wild")
+    with pytest.raises(InputError, match="market1501 is not empty"):
+        synthesise(root, **SMALL | {"seed": 2}, layout="msmt17-v2")
+
+
+def test_a_list_that_is_gone_is_missed(added: Path, tmp_path: Path):
+    root = shutil.copytree(added, tmp_path / "corpus")
+    (root / "msmt17-v2" / "MSMT17_V2" / "list_val.txt").unlink()
+    with pytest.raises(InputError, match="msmt17-v2: 51 of 52 files are left"):
+        synthesise(root, **SMALL, layout="msmt17-v2")
+
+
+def test_an_addition_that_fails_midway_leaves_the_rest_as_it_was(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    root = shutil.copytree(corpus, tmp_path / "corpus")
+    layout = dataclasses.replace(LAYOUTS["cuhk03-raw"], finish=fail)
+    monkeypatch.setitem(LAYOUTS, "cuhk03-raw", layout)
+    with pytest.raises(InputError, match="No space left on device"):
+        synthesise(root, **SMALL, workers=1, layout="cuhk03-raw")
+    assert digest(root) == digest(corpus)
+    assert not (root / PARTIAL).exists()
+
+
+def fail(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_an_addition_killed_while_moving_is_finished_by_a_call_for_any_layout(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    root = shutil.copytree(corpus, tmp_path / "corpus")
+    with monkeypatch.context() as patch:
+        patch.setattr(synth, "move", stop)
+        with pytest.raises(KeyboardInterrupt):
+            synthesise(root, **SMALL, workers=1, layout="msmt17-v2")
+    monkeypatch.setattr(synth, "render", None)  # nothing is rendered twice
+    synthesise(root, **SMALL)
+    assert sorted(path.name for path in root.iterdir()) == ["corpus.json", "market1501", "msmt17-v2", "wild"]
+    synthesise(root, **SMALL, layout="msmt17-v2")
 
 
 @pytest.mark.parametrize(

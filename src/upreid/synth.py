@@ -1,30 +1,38 @@
 """`upreid synth`: render the embedded corpus.
 
     OUT/wild/000/0000000.jpg ...                                     unlabelled
-    OUT/market1501/{bounding_box_train,query,bounding_box_test}/...  labelled
-    OUT/corpus.json                                                  what it was made from; written last
+    OUT/market1501/{bounding_box_train,query,bounding_box_test}/...  labelled; likewise in any other layout
+    OUT/corpus.json                                                  what they were made from; written last
 
-Everything is rendered in `OUT/.synth-partial` and moved when it is whole, so a run that is killed leaves nothing
-half-written; the next one starts over, or only finishes moving.
+The same line with another --layout adds that layout's folder, of the same people. Everything is rendered in
+`OUT/.synth-partial` and moved when it is whole, so a run that is killed leaves nothing half-written; the next one starts
+over, or only finishes moving.
 """
 
-import json
 import math
-import os
 import shutil
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from upreid.config.tours import SynthConfig
-from upreid.data.synthetic.corpus import LAYOUTS, Recipe, Shot, wild_shots
+from upreid.data.synthetic.corpus import Recipe, Shot, wild_shots
+from upreid.data.synthetic.corpus_folder import (
+    PARTIAL,
+    finish_moving,
+    folders_there,
+    manifest_of,
+    move,
+    refuse_incomplete,
+    refuse_other_content,
+    write_manifest,
+)
+from upreid.data.synthetic.layouts import LAYOUTS
 from upreid.data.synthetic.workers import default_workers, render
 from upreid.errors import InputError, nearest
 from upreid.runtime.console import say
 
-GENERATOR = 1
-"""Raised whenever the same parameters come to mean other pictures."""
-MANIFEST, PARTIAL = "corpus.json", ".synth-partial"
 LEAST_IDENTITIES, LEAST_HEIGHT, LEAST_WIDTH = 4, 32, 16
 MOST_IDENTITIES, MOST_SIDE = 9999, 2048
 
@@ -55,7 +63,8 @@ def synthesise(
     """Render `3 * identities` unlabelled people into `out/wild` and `identities` others into `out/<layout>`.
 
     The first half of the labelled people (rounded down) trains, the rest tests. Strengths: 1 as tuned, 0 off.
-    The same parameters give the same files, whatever `workers` (default: one per core).
+    The same parameters give the same files, whatever `workers` (default: one per core). What `out` holds already of
+    the same corpus is reused, so another layout adds its folder only.
 
     Raises:
         InputError: impossible parameters, or `out` holds something else or cannot be written.
@@ -71,9 +80,8 @@ def synthesise(
         layout=layout,
     )
     _check(recipe, workers)
-    shots = {"wild": wild_shots(recipe), layout: LAYOUTS[layout](recipe)}
     try:
-        _produce(out, recipe, shots, workers)
+        _produce(out, recipe, workers)
     except BrokenProcessPool as error:
         raise InputError("a worker process died, perhaps for want of memory; run again with fewer workers") from error
     except OSError as error:
@@ -104,71 +112,38 @@ def _check(recipe: Recipe, workers: int | None) -> None:
         raise InputError(f"{workers} workers cannot render anything; give at least 1, or leave it out for one per core")
 
 
-def _produce(out: Path, recipe: Recipe, shots: dict[str, list[Shot]], workers: int | None) -> None:
-    """Render, or reuse, or finish what a killed run had only to move."""
-    num_images = sum(len(wanted) for wanted in shots.values())
-    manifest = {"generator": GENERATOR, "images": num_images, **asdict(recipe)}
-    if _is_there(out, list(shots), manifest):
-        say(f"{out}: the same corpus is already there, reused ({num_images} images)")
+def _produce(out: Path, recipe: Recipe, workers: int | None) -> None:
+    """Finish what a killed run had only to move; then reuse what is there and render what is not."""
+    finish_moving(out, recipe)
+    shots = {"wild": wild_shots(recipe), recipe.layout: LAYOUTS[recipe.layout].shots(recipe)}
+    images = {folder: len(wanted) for folder, wanted in shots.items()}
+    there = folders_there(out, recipe)
+    refuse_incomplete(out, recipe, [folder for folder in shots if folder in there])
+    missing = [folder for folder in shots if folder not in there]
+    if not missing:
+        say(f"{out}: the same corpus is already there, reused ({sum(images.values())} images)")
         return
-    partial = out / PARTIAL
-    if _read(partial / MANIFEST) != manifest:
-        _refuse_other_content(out, list(shots))
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            render(partial, recipe, shots, workers or default_workers(num_images))
-            _write(partial / MANIFEST, manifest)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-    _move(partial, out, list(shots))
-    say(f"{out}: {num_images} images of {4 * recipe.identities} people, seed {recipe.seed}")
+    refuse_other_content(out, recipe, missing)
+    manifest = manifest_of(recipe, {**there, **{folder: {"images": images[folder]} for folder in missing}})
+    _render(out / PARTIAL, recipe, {folder: shots[folder] for folder in missing}, workers, manifest)
+    move(out / PARTIAL, out, missing)
+    made = ", ".join(f"{folder}/ {images[folder]} images" for folder in missing)
+    reused = " (wild/ was there already)" if "wild" in there else ""
+    say(f"{out}: {made}, seed {recipe.seed}{reused}")
 
 
-def _is_there(out: Path, folders: list[str], manifest: dict[str, object]) -> bool:
-    """Tell whether `out` holds exactly this corpus, whole."""
-    if _read(out / MANIFEST) != manifest:
-        return False
-    num_files = sum(1 for folder in folders for _ in (out / folder).rglob("*.jpg"))
-    if num_files != manifest["images"]:
-        raise InputError(
-            f"{out}: {num_files} of {manifest['images']} images are left of an earlier corpus; delete it and run again"
-        )
-    return True
-
-
-def _refuse_other_content(out: Path, folders: list[str]) -> None:
-    """Never mix two corpora, never overwrite one."""
-    for folder in folders:
-        if (out / folder).is_dir() and any((out / folder).iterdir()):
-            raise InputError(
-                f"{out / folder} is not empty and was made otherwise; choose another folder or delete this one"
-            )
-    (out / MANIFEST).unlink(missing_ok=True)  # what it described is gone
-
-
-def _move(partial: Path, out: Path, folders: list[str]) -> None:
-    """Give the finished folders their names, the manifest last."""
-    for folder in folders:
-        if (partial / folder).exists():
-            (partial / folder).replace(out / folder)
-    (partial / MANIFEST).replace(out / MANIFEST)
-    partial.rmdir()
-
-
-def _read(path: Path) -> object:
-    """Read a manifest; None where there is none to be understood."""
+def _render(
+    partial: Path, recipe: Recipe, shots: dict[str, list[Shot]], workers: int | None, manifest: dict[str, Any]
+) -> None:
+    """Fill the partial folder, the manifest last."""
+    shutil.rmtree(partial, ignore_errors=True)
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-
-
-def _write(path: Path, manifest: dict[str, object]) -> None:
-    """Write the manifest so that it is either absent or whole, and after everything that it speaks for."""
-    aside = path.with_suffix(".aside")
-    with aside.open("w") as file:
-        file.write(json.dumps(manifest, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+        num_images = sum(len(wanted) for wanted in shots.values())
+        render(partial, recipe, shots, workers or default_workers(num_images))
+        finish = LAYOUTS[recipe.layout].finish
+        if finish and recipe.layout in shots:
+            finish(partial / recipe.layout, recipe)
+        write_manifest(partial, manifest)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise

@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from upreid.data.synthetic.camera import draw_camera, transfer_colours
-from upreid.data.synthetic.corpus import Recipe, Shot, market1501_shots, take, wild_shots
+from upreid.data.synthetic.corpus import Recipe, Shot, take, wild_shots
 from upreid.data.synthetic.draw import generator
 from upreid.data.synthetic.figure import stand
 from upreid.data.synthetic.identity import Identity, draw_identity
+from upreid.data.synthetic.layouts import market1501_shots
 from upreid.data.synthetic.photograph import Look, frame, photograph
 from upreid.data.synthetic.scene import cut, draw_panorama
 from upreid.data.synthetic.skeleton import draw_pose
@@ -88,6 +89,13 @@ def test_nobody_is_both_in_the_wild_and_in_the_benchmark(monkeypatch: pytest.Mon
     assert len(seen["wild"]) == 18
     assert len(seen["benchmark"]) == 6
     assert not seen["wild"] & seen["benchmark"]
+
+
+def test_a_png_holds_the_pixels_of_the_jpeg():
+    jpeg = market1501_shots(RECIPE)[0]
+    png = dataclasses.replace(jpeg, path=jpeg.path.with_suffix(".png"))
+    assert take(RECIPE, png).startswith(b"\x89PNG")
+    np.testing.assert_array_equal(pixels(RECIPE, png), pixels(RECIPE, jpeg))
 
 
 def test_a_picture_depends_on_its_numbers_and_on_nothing_taken_before():

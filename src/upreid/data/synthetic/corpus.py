@@ -1,13 +1,15 @@
 """Which pictures a corpus holds, and how each is made from its numbers alone.
 
-`wild/`: 3 N people x 4 images, each with a camera and a street of its own (plays LUPerson). `market1501/`: N other
-people, 6 fixed cameras x 2 images, the first half train and the rest test; of a test person's two images per camera one
-is the query and one stands in the gallery (plays PersonX). There are no distractors: N people means N people.
+`wild/`: 3 N people x 4 images, each with a camera and a street of its own (plays LUPerson). A benchmark shows N other
+people to 6 fixed cameras, or to the first two of them; `layouts.py` says how many images each takes and where they go.
 """
 
+import io
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
+
+from PIL import Image
 
 from upreid.data.synthetic.camera import Camera, draw_camera
 from upreid.data.synthetic.draw import generator
@@ -15,7 +17,7 @@ from upreid.data.synthetic.identity import draw_identity
 from upreid.data.synthetic.photograph import Look, photograph
 from upreid.data.synthetic.scene import Panorama, draw_panorama
 
-CAMERAS, IMAGES_PER_CAMERA = 6, 2
+CAMERAS = 6
 WILD_PER_IDENTITY, WILD_IMAGES = 3, 4
 FILES_PER_FOLDER = 1000
 PLACES, PLACE_WIDTHS = 32, 2
@@ -70,35 +72,17 @@ def wild_shots(recipe: Recipe) -> list[Shot]:
     ]
 
 
-def market1501_shots(recipe: Recipe) -> list[Shot]:
-    """List the benchmark's pictures; names as Market-1501 has them: person, camera, frame, box."""
-    shots = []
-    for person in range(1, recipe.identities + 1):
-        is_train = person <= recipe.identities // 2
-        for camera in range(1, CAMERAS + 1):
-            for image in range(IMAGES_PER_CAMERA):
-                folder = "bounding_box_train" if is_train else ("query", "bounding_box_test")[image]
-                frame = (person - 1) * IMAGES_PER_CAMERA + image + 1
-                name = f"{person:04d}_c{camera}s1_{frame:06d}_00.jpg"
-                shots.append(Shot(path=PurePosixPath(folder, name), person=person, camera=camera, image=image))
-    return shots
-
-
-LAYOUTS = {"market1501": market1501_shots}
-"""How the benchmark is laid out, by name."""
-
-
 def take(recipe: Recipe, shot: Shot) -> bytes:
-    """Make one picture: a JPEG file."""
-    if shot.camera is None:
-        return _take_wild(recipe, shot)
+    """Make one picture: a JPEG file as the camera stores it, or the same pixels as PNG where the name says so."""
+    picture = _take_wild(recipe, shot) if shot.camera is None else _take_fixed(recipe, shot, shot.camera)
+    return _as_png(picture) if shot.path.suffix == ".png" else picture
+
+
+def _take_fixed(recipe: Recipe, shot: Shot, number: int) -> bytes:
     person = draw_identity(generator(recipe.seed, "benchmark person", shot.person))
-    rng = generator(recipe.seed, "benchmark image", shot.person, shot.camera, shot.image)
-    camera, street = (
-        fixed_camera(recipe, shot.camera),
-        fixed_place(recipe, shot.camera, int(rng.integers(PLACES))),
-    )
-    return photograph(person, camera, street, recipe.look(), rng)
+    rng = generator(recipe.seed, "benchmark image", shot.person, number, shot.image)
+    street = fixed_place(recipe, number, int(rng.integers(PLACES)))
+    return photograph(person, fixed_camera(recipe, number), street, recipe.look(), rng)
 
 
 def _take_wild(recipe: Recipe, shot: Shot) -> bytes:
@@ -108,6 +92,12 @@ def _take_wild(recipe: Recipe, shot: Shot) -> bytes:
     street = draw_panorama(scenery, recipe.height, recipe.width, camera.elevation)
     rng = generator(recipe.seed, "wild image", shot.person, shot.image)
     return photograph(person, camera, street, recipe.look(), rng)
+
+
+def _as_png(picture: bytes) -> bytes:
+    file = io.BytesIO()
+    Image.open(io.BytesIO(picture)).save(file, format="PNG")
+    return file.getvalue()
 
 
 @lru_cache(maxsize=CAMERAS)

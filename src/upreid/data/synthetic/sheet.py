@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from upreid.data.synthetic.corpus import LAYOUTS, Recipe, Shot, take, wild_shots
+from upreid.data.synthetic.corpus import Recipe, Shot, take, wild_shots
 from upreid.data.synthetic.draw import generator
 from upreid.data.synthetic.figure import Light, draw_figure, stand
 from upreid.data.synthetic.identity import draw_identity
+from upreid.data.synthetic.layouts import LAYOUTS
 from upreid.data.synthetic.raster import Window
 from upreid.data.synthetic.skeleton import Pose
 
@@ -31,7 +32,7 @@ VIEWS = (
 
 def contact_sheet(path: Path, recipe: Recipe, *, people: int = 6, wild: bool = False) -> None:
     """Write a PNG with one row per person: every camera, every image; `wild`: unlabelled pictures, in order."""
-    shots = wild_shots(recipe) if wild else LAYOUTS[recipe.layout](recipe)
+    shots = wild_shots(recipe) if wild else LAYOUTS[recipe.layout].shots(recipe)
     columns = 12
     pictures = [_picture(recipe, shot) for shot in shots[: people * columns]]
     _mosaic(pictures, columns).save(path)
