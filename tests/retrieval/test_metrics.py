@@ -8,8 +8,9 @@ from sklearn.metrics import average_precision_score
 import upreid
 from upreid.errors import InputError
 from upreid.retrieval import ranking
+from upreid.retrieval.inputs import as_features
 from upreid.retrieval.metrics import evaluate_distances, evaluate_features
-from upreid.retrieval.ranking import Labelled, top_ranked
+from upreid.retrieval.ranking import Labelled, entries_before, top_ranked
 
 NUMBERS = ("mAP", "mAP_trapezoid", "rank1", "rank5", "rank10", "mINP")
 
@@ -88,16 +89,33 @@ def problems(draw):
     return integers(queries * gallery, steps).reshape(queries, gallery).astype(kind), marks
 
 
+@pytest.mark.parametrize("few", [0, 2], ids=["counting", "sorting"])
 @settings(max_examples=300, deadline=None)
-@given(problems())
-def test_it_equals_a_ranking_by_brute_force_ties_and_junk_included(problem) -> None:
+@given(problem=problems())
+def test_it_equals_a_ranking_by_brute_force_ties_and_junk_included(few, problem) -> None:
     distances, marks = problem
     expected = brute_force(distances, marks)
-    if expected:
-        assert numbers(evaluate_distances([distances], marks)) == pytest.approx(expected)
-    else:
-        with pytest.raises(InputError):
-            evaluate_distances([distances], marks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "FEW", few)
+        if expected:
+            assert numbers(evaluate_distances([distances], marks)) == pytest.approx(expected)
+        else:
+            with pytest.raises(InputError):
+                evaluate_distances([distances], marks)
+
+
+def test_sorting_the_nearest_few_and_counting_them_agree_on_large_galleries(monkeypatch) -> None:
+    numbers = np.random.default_rng(0)
+    for most in (50, 10_000):  # ties by the hundred, and hardly any
+        row = numbers.integers(0, most, 5_000).astype(np.float32)
+        early = np.sort(numbers.choice(np.argsort(row, kind="stable")[:250], 9, replace=False))
+        for matches in (early, np.sort(numbers.choice(5_000, 9, replace=False))):
+            place = np.empty(5_000, dtype=np.int64)
+            place[np.argsort(row, kind="stable")] = np.arange(5_000)
+            for few in (0, ranking.FEW, 2):
+                with monkeypatch.context() as patch:
+                    patch.setattr(ranking, "FEW", few)
+                    assert np.array_equal(entries_before(row, matches), place[matches])
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +209,24 @@ def test_what_cannot_be_evaluated_is_said(changes, words) -> None:
     evaluate_features(**problem)
     with pytest.raises(InputError, match=words):
         evaluate_features(**problem | changes)
+
+
+def test_distances_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(InputError, match="distances of query 1 or shortly after are NaN"):
+        evaluate_distances([np.zeros((1, 2)), np.array([[0.0, np.nan]])], labels([1, 2], [1, 2]))
+
+
+def test_features_are_taken_as_they_are_where_they_fit_and_never_changed(features) -> None:
+    query = features[0]
+    assert np.shares_memory(as_features(query, "query"), query)
+    assert np.shares_memory(as_features(torch.from_numpy(query), "query"), query)
+    before = [part.copy() for part in features]
+    for metric in ("cosine", "euclidean"):
+        evaluate_features(*features, metric=metric)
+    assert all(np.array_equal(one, other) for one, other in zip(before, features, strict=True))
+    frozen = query.copy()
+    frozen.flags.writeable = False
+    assert evaluate_features(frozen, *features[1:]) == evaluate_features(*features)  # and torch warns of nothing
 
 
 def test_fewer_distances_than_queries_are_noticed() -> None:

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from upreid.errors import InputError
+from upreid.retrieval.inputs import as_feature_pair, as_labels
 from upreid.retrieval.ranking import Distances, Labelled, Labels, distance_chunks, match_ranks, places_of
 
 CMC_RANKS = (1, 5, 10)
@@ -38,11 +38,7 @@ def evaluate_features(
     Raises InputError for shapes that do not fit, features that are not finite, an unknown metric, and sets in which no
     query has a match.
     """
-    if metric not in ("cosine", "euclidean"):
-        raise InputError(f"unknown metric '{metric}'; use cosine or euclidean")
-    query, gallery = as_features(query_features, "query"), as_features(gallery_features, "gallery")
-    if query.shape[1] != gallery.shape[1]:
-        raise InputError(f"query features have {query.shape[1]} dimensions, gallery features {gallery.shape[1]}")
+    query, gallery = as_feature_pair(query_features, gallery_features, metric)
     labels = Labelled(
         query_people=as_labels(query_ids, len(query), "query ids"),
         gallery_people=as_labels(gallery_ids, len(gallery), "gallery ids"),
@@ -55,10 +51,15 @@ def evaluate_features(
 
 
 def evaluate_distances(chunks: Iterable[Distances], labels: Labelled) -> dict[str, Any]:
-    """Evaluate distances that come some rows at a time, in the order of the queries; smaller is nearer."""
+    """Evaluate distances that come some rows at a time, in the order of the queries; smaller is nearer.
+
+    Raises InputError for distances that are not numbers or do not fit the labels, and where no query has a match.
+    """
     places = places_of(labels.gallery_people)
     ranks: list[Labels] = []
     for chunk in chunks:
+        if np.isnan(chunk.min()):
+            raise InputError(f"distances of query {len(ranks)} or shortly after are NaN; look for NaN in the features")
         ranks += match_ranks(chunk, len(ranks), labels, places)
     if len(ranks) != len(labels.query_people):
         raise InputError(f"distances for {len(ranks)} queries came, labels for {len(labels.query_people)}")
@@ -121,24 +122,3 @@ def why_no_match(labels: Labelled) -> str:
     if not np.isin(labels.query_people, labels.gallery_people).any():
         return f"none of the people in {queries} queries is in the gallery; check that both use the same ids"
     return f"none of {queries} queries has a match from another camera; check the camera labels"
-
-
-def as_features(values: ArrayLike | Tensor, what: str) -> NDArray[np.float32]:
-    """Single precision, two axes, finite."""
-    array = (values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)).astype(
-        np.float32
-    )
-    if array.ndim != 2 or 0 in array.shape:
-        raise InputError(f"{what} features have shape {array.shape}; expected [images, dimensions]")
-    broken = int((~np.isfinite(array)).any(axis=1).sum())
-    if broken:
-        raise InputError(f"{broken} of {len(array)} {what} features are not finite; look for NaN in the encoder")
-    return np.ascontiguousarray(array)
-
-
-def as_labels(values: ArrayLike | Tensor, count: int, what: str) -> Labels:
-    """Integers, one for each feature."""
-    array = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
-    if array.shape != (count,):
-        raise InputError(f"{what} have shape {array.shape}; expected one for each of {count} features")
-    return array.astype(np.int64)
