@@ -1,0 +1,89 @@
+"""Which of a file's tensors are the encoder, and what timm calls them."""
+
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from torch import Tensor
+
+from upreid.errors import InputError
+from upreid.models.foreign.opening import first_few
+
+WRAPPERS = ("module", "_orig_mod", "state_dict", "model", "backbone", "base", "encoder", "network", "net")
+"""Words that DataParallel, torch.compile, savers and other people's classes put before a name."""
+
+ROLES = ("encoder_q", "teacher", "base_encoder", "encoder_k", "student", "momentum_encoder")
+"""Encoders that stand side by side in one file, the one to prefer first.
+
+The papers evaluate the query encoder of MoCo (v3: base encoder) and the teacher of DINO.
+"""
+
+STEMS = ("conv1.weight", "conv1.0.weight", "patch_embed.proj.weight", "0.weight")
+"""First convolution of a ResNet, of one with a deep stem, of a ViT, and of a ResNet cut into an nn.Sequential."""
+
+SEQUENTIAL = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+"""Children of a torchvision ResNet by position; 2 and 3 are ReLU and pooling."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The encoder in a file."""
+
+    role: str
+    """One of ROLES, or empty where the file holds one encoder only."""
+    tensors: dict[str, Tensor]
+    """Under timm's names, for ResNets and ViTs; heads beside the layers are still there."""
+    beside: tuple[str, ...]
+    """Roots of the names that were left."""
+    num_beside: int
+    """How many tensors were left."""
+
+
+def find_encoder(path: Path, tensors: dict[str, Tensor]) -> Found:
+    """Strip wrappers in any nesting, choose among several encoders, map Sequential indices to names.
+
+    Raises InputError where no tensor looks like the first layer of a ResNet or a ViT.
+    """
+    places = {name: split(name) for name in tensors}
+    prefixes = [place for name, (place, rest) in places.items() if rest in STEMS and tensors[name].ndim == 4]
+    if not prefixes:
+        raise InputError(
+            f"{path} holds no ResNet and no ViT with names as torchvision's or timm's: none of its {len(tensors)} "
+            f"tensors is a first convolution ({first_few(list(tensors))}); rename them, or give another checkpoint"
+        )
+    chosen = min(prefixes, key=lambda place: preference(role(place)))
+    taken = {rest: tensors[name] for name, (place, rest) in places.items() if place == chosen}
+    left = [place_and_rest for place_and_rest in places.values() if place_and_rest[0] != chosen]
+    roots = dict.fromkeys(root(place, rest, role(chosen)) for place, rest in left)
+    return Found(role=role(chosen), tensors=timm_names(taken), beside=tuple(roots), num_beside=len(left))
+
+
+def split(name: str) -> tuple[tuple[str, ...], str]:
+    """`state_dict.module.encoder_q.bn1.weight` becomes (state_dict, module, encoder_q) and `bn1.weight`."""
+    words = name.split(".")
+    place = tuple(takewhile(lambda word: word in WRAPPERS or word in ROLES, words))
+    return place, ".".join(words[len(place) :])
+
+
+def role(place: tuple[str, ...]) -> str:
+    """Which encoder a prefix names; empty where it names none."""
+    return next((word for word in place if word in ROLES), "")
+
+
+def preference(word: str) -> int:
+    """Order of choice; what has no role comes first."""
+    return ROLES.index(word) if word else -1
+
+
+def root(place: tuple[str, ...], rest: str, chosen: str) -> str:
+    """Short name of something left: another encoder, or the first word of its name."""
+    other = role(place)
+    return other if other and other != chosen else rest.split(".")[0]
+
+
+def timm_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the children of an nn.Sequential ResNet; every other name stays."""
+    if "0.weight" not in tensors:
+        return tensors
+    parts = {name: name.partition(".") for name in tensors}
+    return {f"{SEQUENTIAL.get(head, head)}{dot}{rest}": tensors[name] for name, (head, dot, rest) in parts.items()}
