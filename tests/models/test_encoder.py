@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,8 @@ from torch import nn
 from upreid.errors import InputError
 from upreid.models.backbone import create_backbone
 from upreid.models.batchnorm import group_batch_norm
-from upreid.models.encoder import EncoderHeader, load_encoder, save_encoder
+from upreid.models.encoder import Encoder, EncoderHeader, is_encoder_file, load_encoder, save_encoder
+from upreid.models.heads import HEADS, HeadSettings, create_head
 
 HEADER = EncoderHeader(
     backbone="resnet18",
@@ -36,7 +37,7 @@ def backbone() -> nn.Module:
 
 @pytest.fixture
 def saved(backbone: nn.Module, tmp_path: Path) -> Path:
-    save_encoder(tmp_path / "encoder.safetensors", backbone, HEADER)
+    save_encoder(tmp_path / "encoder.safetensors", Encoder(backbone, HEADER))
     return tmp_path / "encoder.safetensors"
 
 
@@ -49,18 +50,56 @@ def test_an_encoder_comes_back_with_its_header_and_its_features(backbone: nn.Mod
 
 
 def test_the_same_weights_give_the_same_bytes(backbone: nn.Module, saved: Path) -> None:
-    save_encoder(saved.with_name("again"), backbone, HEADER)
+    save_encoder(saved.with_name("again"), Encoder(backbone, HEADER))
     assert saved.read_bytes() == saved.with_name("again").read_bytes()
 
 
-def test_a_neck_travels_with_its_encoder(backbone: nn.Module, tmp_path: Path) -> None:
-    neck = nn.BatchNorm1d(32)
-    neck.running_mean.fill_(3)
-    path = tmp_path / "e.safetensors"
-    save_encoder(path, backbone, replace(HEADER, neck=True), neck)
-    encoder, images = load_encoder(path), torch.randn(2, 3, 64, 32)
-    torch.testing.assert_close(encoder.before_neck(images), backbone(images))
-    torch.testing.assert_close(encoder(images), neck.eval()(backbone(images)))
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("resnet18", HeadSettings(name="bnneck")),
+        ("resnet18", HeadSettings(name="bnneck", pool="gem", extra_bn=True)),
+        ("resnet18", HeadSettings(name="mgn", pool="gem", embed_dim=8, extra_bn=True)),
+        ("vit_tiny_patch16_224", HeadSettings(name="transreid", camera_weight=3.0, cameras=(1, 4), jigsaw=True)),
+    ],
+)
+def test_a_head_travels_with_its_encoder(name: str, settings: HeadSettings, tmp_path: Path) -> None:
+    assert settings.name in HEADS
+    torch.manual_seed(0)
+    is_resnet = name == "resnet18"
+    narrow = {"channels": 4, "last_stride": 1} if is_resnet else {"channels": None, "last_stride": None}
+    net = create_backbone(name, height=96, width=32, **narrow)
+    header = replace(HEADER, backbone=name, height=96, head=settings, interpolation="bicubic", seed=3, **narrow)
+    encoder = Encoder(net, header, create_head(net, settings))
+    images, cameras = torch.randn(6, 3, 96, 32), torch.tensor([1, 4, 4, 1, 1, 4])
+    encoder.train()(images, cameras)  # moves the running statistics
+    encoder.eval()
+    save_encoder(tmp_path / "e.safetensors", encoder)
+    back = load_encoder(tmp_path / "e.safetensors")
+    assert back.header == header
+    assert back.preprocess.interpolation == "bicubic"
+    torch.testing.assert_close(back(images, cameras), encoder(images, cameras))
+    torch.testing.assert_close(back.before_neck(images, cameras), encoder.before_neck(images, cameras))
+    assert not torch.equal(back.before_neck(images, cameras), back(images, cameras))
+
+
+def test_a_pre_trained_encoder_of_the_first_format_can_still_be_read(saved: Path) -> None:
+    import json
+
+    later = ("head", "interpolation", "init", "trained_on", "seed")
+    values = {key: value for key, value in asdict(HEADER).items() if key not in later}
+    old = json.dumps(values | {"neck": False, "format": 1})
+    save_file(load_file(saved), saved, metadata={"upreid": old})
+    assert load_encoder(saved).header == HEADER
+    save_file(load_file(saved), saved, metadata={"upreid": old.replace('"neck": false', '"neck": true')})
+    with pytest.raises(InputError, match="format 1"):
+        load_encoder(saved)
+
+
+def test_files_of_ours_are_told_from_others(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no tensors")
+    save_file(load_file(saved), tmp_path / "foreign")
+    assert [is_encoder_file(path) for path in (saved, tmp_path / "text", tmp_path / "foreign")] == [True, False, False]
 
 
 def test_a_file_cut_short_anywhere_is_named_in_one_line(saved: Path) -> None:
@@ -80,10 +119,10 @@ def test_missing_foreign_and_unfitting_files_are_named(saved: Path, tmp_path: Pa
     with pytest.raises(InputError, match="no upreid header"):
         load_encoder(tmp_path / "foreign")
     net = create_backbone("resnet18", height=64, width=32, channels=6)
-    save_encoder(tmp_path / "unfitting", net, HEADER)
+    save_encoder(tmp_path / "unfitting", Encoder(net, HEADER))
     with pytest.raises(InputError, match="does not fit its own header"):
         load_encoder(tmp_path / "unfitting")
-    save_encoder(tmp_path / "later", net, replace(HEADER, format=99))
+    save_encoder(tmp_path / "later", Encoder(net, replace(HEADER, format=99)))
     with pytest.raises(InputError, match="format 99"):
         load_encoder(tmp_path / "later")
 
@@ -92,7 +131,7 @@ def test_one_tensor_missing_is_enough_to_refuse(backbone: nn.Module, tmp_path: P
     from safetensors import safe_open
 
     path = tmp_path / "e.safetensors"
-    save_encoder(path, backbone, HEADER)
+    save_encoder(path, Encoder(backbone, HEADER))
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     tensors = load_file(path)

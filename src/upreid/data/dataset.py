@@ -142,5 +142,5 @@ class LabelledImages(Dataset[Tensor]):
         except UnreadableImage as error:
             raise InputError(f"cannot read image {error}; repair it, or remove it from the data set") from error
         canvas = torch.tensor(pixels).permute(2, 0, 1)[None].contiguous()
-        whole = resize_whole(canvas, torch.tensor([pixels.shape[:2]]), *size)
+        whole = resize_whole(canvas, torch.tensor([pixels.shape[:2]]), *size, self.preprocess.interpolation)
         return normalise(whole, self.preprocess.mean, self.preprocess.std)[0]

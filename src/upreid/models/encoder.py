@@ -1,6 +1,6 @@
 """The encoder file: what a run hands to the world, and how to get it back.
 
-`encoder.safetensors` holds `backbone.*`, perhaps `neck.*`, and one JSON header that decides architecture, input size and
+`encoder.safetensors` holds `backbone.*`, perhaps `head.*`, and one JSON header that decides architecture, input size and
 normalisation of every later program.
 """
 
@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from upreid.errors import InputError
-from upreid.models.backbone import create_backbone, num_features
+from upreid.models.backbone import create_backbone
+from upreid.models.heads import HeadSettings, Parts, create_head
+from upreid.models.heads.parts import Head, joined
 from upreid.runtime.files import write_aside
 from upreid.types import Preprocess
 
-FORMAT = 1
+FORMAT = 2
 KEY = "upreid"
 
 
@@ -35,8 +37,15 @@ class EncoderHeader:
     width: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    neck: bool = False
-    """Whether features pass a BNNeck."""
+    interpolation: str = "bilinear"
+    head: HeadSettings | None = None
+    """What fine-tuning put on the backbone."""
+    init: str = ""
+    """What fine-tuning started from."""
+    trained_on: str = ""
+    """The labelled set of the fine-tuning, and how much of it."""
+    seed: int | None = None
+    """Of the fine-tuning."""
     recipe: str = ""
     recipe_hash: str = ""
     step: int = 0
@@ -45,34 +54,54 @@ class EncoderHeader:
 
 
 class Encoder(nn.Module):
-    """Normalised images [batch, 3, height, width] to features [batch, dim], not scaled to unit length."""
+    """Normalised images [batch, 3, height, width] to features [batch, dim], not scaled to unit length.
 
-    def __init__(self, backbone: nn.Module, header: EncoderHeader, neck: nn.BatchNorm1d | None = None) -> None:
+    `cameras`, the camera of each image, matters only to heads that embed it.
+    """
+
+    def __init__(self, backbone: nn.Module, header: EncoderHeader, head: Head | None = None) -> None:
         super().__init__()
-        self.backbone, self.header, self.neck = backbone, header, neck
+        self.backbone, self.header, self.head = backbone, header, head
 
     @property
     def preprocess(self) -> Preprocess:
         """How images become input."""
         header = self.header
-        return Preprocess(height=header.height, width=header.width, mean=header.mean, std=header.std)
+        size = {"height": header.height, "width": header.width}
+        return Preprocess(**size, mean=header.mean, std=header.std, interpolation=header.interpolation)
 
-    def before_neck(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
-        """Features of the backbone."""
-        return self.backbone(images)
+    def parts(
+        self, images: Float[Tensor, "batch 3 height width"], cameras: Int64[Tensor, " batch"] | None = None
+    ) -> Parts:
+        """Features of each part, before and after its neck; without a head the backbone's, twice."""
+        if self.head is None:
+            features = self.backbone(images)
+            return Parts((features,), (features,))
+        return self.head(self.backbone, images, cameras)
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
-        """Features after the neck, where there is one."""
-        features = self.before_neck(images)
-        return features if self.neck is None else self.neck(features)
+    def before_neck(
+        self, images: Float[Tensor, "batch 3 height width"], cameras: Int64[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch dim"]:
+        """Features before the necks, part after part."""
+        return joined(self.parts(images, cameras).before, self.feature_weights)
+
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"], cameras: Int64[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch dim"]:
+        """Features after the necks, where there are any."""
+        return joined(self.parts(images, cameras).after, self.feature_weights)
+
+    @property
+    def feature_weights(self) -> tuple[float, ...]:
+        """Weight of each part in a feature."""
+        return (1.0,) if self.head is None else self.head.feature_weights
 
 
-def save_encoder(path: Path, backbone: nn.Module, header: EncoderHeader, neck: nn.BatchNorm1d | None = None) -> None:
+def save_encoder(path: Path, encoder: Encoder) -> None:
     """Write an encoder file; same weights and header, same bytes. A crash leaves an older file whole."""
-    parts = nn.ModuleDict({"backbone": backbone} if neck is None else {"backbone": backbone, "neck": neck})
-    tensors = {name: plain(tensor) for name, tensor in parts.state_dict().items()}
+    tensors = {name: plain(tensor) for name, tensor in encoder.state_dict().items()}
     with write_aside(path) as aside:
-        aside.write_bytes(save(tensors, metadata={KEY: json.dumps(asdict(header), sort_keys=True)}))
+        aside.write_bytes(save(tensors, metadata={KEY: json.dumps(asdict(encoder.header), sort_keys=True)}))
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -96,14 +125,22 @@ def load_encoder(path: Path | str, device: torch.device | str = "cpu") -> Encode
         channels=header.channels,
         last_stride=header.last_stride,
     )
-    neck = nn.BatchNorm1d(num_features(backbone)) if header.neck else None
-    encoder = Encoder(backbone, header, neck)
+    encoder = Encoder(backbone, header, create_head(backbone, header.head) if header.head else None)
     try:
         encoder.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{path} does not fit its own header ({header.backbone}): {reason}") from error
     return encoder.to(device).eval()
+
+
+def is_encoder_file(path: Path) -> bool:
+    """Whether a file has a header of ours."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return KEY in (file.metadata() or {})
+    except (SafetensorError, OSError, ValueError):
+        return False
 
 
 def read_file(path: Path) -> tuple[EncoderHeader, dict[str, Tensor]]:
@@ -126,11 +163,17 @@ def read_header(path: Path, text: str) -> EncoderHeader:
     known = {field.name for field in fields(EncoderHeader)}
     try:
         values: dict[str, Any] = json.loads(text)
-        if values["format"] != FORMAT or set(values) != known:
+        if values["format"] == 1 and not values.pop(
+            "neck"
+        ):  # pre-training of version 0.1.0: later fields at their default
+            values["format"] = FORMAT
+        if values["format"] != FORMAT or not set(values) <= known:
             raise InputError(
-                f"{path} has a header of format {values['format']}, this version reads {FORMAT}; update upreid"
+                f"{path} has a header of format {values['format']}, this version reads {FORMAT}; use the upreid that wrote it"
             )
-        values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        if values.get("head"):
+            values["head"] = HeadSettings(**values["head"] | {"cameras": tuple(values["head"]["cameras"])})
         return EncoderHeader(**values)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise InputError(f"{path} has a header that cannot be read ({error})") from error

@@ -1,7 +1,8 @@
 """Augmentation of labelled crops: pad and crop, mirror, erase (Bag of Tricks, https://arxiv.org/abs/1903.07071).
 
-It works on batches that are resized and normalised already, so padding and erasing write the mean colour. Public code of
-Bag of Tricks pads with black instead, before normalisation: ours spares a second pass over the pixels (reading).
+It works on batches that are resized and normalised already. What padding and erasing write is a colour in that scale: 0 is
+the mean colour, as where erasing comes after normalisation; black is what becomes of 0 where it comes before (public code of
+Bag of Tricks pads with black, LUPerson's fine-tuning also erases to black).
 """
 
 from dataclasses import dataclass
@@ -30,18 +31,24 @@ class DownstreamAugment:
     """Pixels on every side; the input size is then cropped at a random place."""
     flip_probability: float
     erase_probability: float
+    pad_colour: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Normalised, as the images are; 0 is the mean colour."""
+    erase_colour: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Likewise."""
 
     def __call__(
-        self, images: Float[Tensor, "batch 3 height width"], step: int
+        self, images: Float[Tensor, "batch 3 height width"], step: int, first: int = 0
     ) -> Float[Tensor, "batch 3 height width"]:
-        """Return augmented copies, on the device of `images`."""
+        """Return augmented copies, on the device of `images`; their slots in the batch begin at `first`."""
         batch, _, height, width = images.shape
-        numbers = image_numbers(self.seed, step, np.arange(batch), "downstream")
+        numbers = image_numbers(self.seed, step, np.arange(first, first + batch), "downstream")
         moved = self.shift(images, numbers)
         is_mirrored = torch.from_numpy(draw_flips(numbers, self.flip_probability)).to(images.device)
         copies = torch.where(is_mirrored[:, None, None, None], moved.flip(3), moved)
+        paint = plane(self.erase_colour, images)
+        copies -= paint  # what is erased to 0 here is erased to the colour
         erase(copies, draw_erasing(numbers, self.erasing, height, width))
-        return copies
+        return copies.add_(paint)
 
     def shift(
         self, images: Float[Tensor, "batch 3 height width"], numbers: Numbers
@@ -50,7 +57,8 @@ class DownstreamAugment:
         batch, _, height, width = images.shape
         places = (numbers("shift", 2) * (2 * self.pad + 1)).astype(np.int64)  # [batch, 2]
         top, left = torch.from_numpy(places).to(images.device).T
-        padded = F.pad(images, [self.pad] * 4)
+        paint = plane(self.pad_colour, images)
+        padded = F.pad(images - paint, [self.pad] * 4).add_(paint)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # [batch, 3, places, places, height, width]
         return windows[torch.arange(batch, device=images.device), :, top, left]
 
@@ -60,3 +68,14 @@ class DownstreamAugment:
         return Augmentation(
             erase_probability=self.erase_probability, erase_area=(0.02, 0.4), erase_ratio=(0.3, 1 / 0.3)
         )
+
+
+def plane(colour: tuple[float, float, float], like: Tensor) -> Float[Tensor, "3 1 1"]:
+    """A colour that broadcasts over images."""
+    return torch.tensor(colour, device=like.device, dtype=like.dtype)[:, None, None]
+
+
+def black(mean: tuple[float, float, float], std: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Black in the scale of normalised images."""
+    red, green, blue = (-m / s for m, s in zip(mean, std, strict=True))
+    return red, green, blue

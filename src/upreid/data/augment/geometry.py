@@ -1,7 +1,8 @@
 """Crop, antialiased resize, flip and blur of a whole batch as banded matrices: `rows @ image @ columns`.
 
-The filter is Pillow's: a triangle, as wide as an output pixel where the picture shrinks, cut off at the crop box and
-normalised. Each image has its own matrices, so one batched product serves a batch of different crops. Only the
+The filter is Pillow's: a triangle (or Keys' cubic, for whole pictures), stretched to the output pixel where the picture
+shrinks, cut off at the crop box and normalised.
+Each image has its own matrices, so one batched product serves a batch of different crops. Only the
 rows that a crop touches are read, and output rows come in blocks, because the bands are narrow.
 """
 
@@ -12,6 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
+
+from upreid.data.augment.kernels import KERNELS, TRIANGLE, Kernel
 
 ROWS_PER_BLOCK = 32
 """Of output rows that are computed from one window of input rows."""
@@ -44,11 +47,12 @@ def resample(
     horizontal: Span,
     height: int,
     width: int,
+    kernel: Kernel = TRIANGLE,
 ) -> Float[Tensor, "batch 3 {height} {width}"]:
     """Crop, resize, flip and blur each image by itself; values keep their scale."""
     batch, channels, canvas_height, canvas_width = pixels.shape
-    columns = dense(horizontal, width, canvas_width, pixels.device)
-    rows = banded(vertical, height, canvas_height, pixels.device)
+    columns = dense(horizontal, width, canvas_width, pixels.device, kernel)
+    rows = banded(vertical, height, canvas_height, pixels.device, kernel)
     taps = rows.weights.shape[-1]
 
     top = rows.first.min(axis=1, keepdims=True)  # [batch, 1]
@@ -56,10 +60,13 @@ def resample(
     planes = np.arange(channels)[None, None, :] * canvas_height
     strip = _take(pixels, _runs(top, depth, canvas_height)[:, :, None] + planes).float()
     strip = torch.bmm(strip.view(batch, -1, canvas_width), columns)  # [batch, depth * 3, width]
+    if kernel.overshoots:
+        strip.clamp_(0, 255)  # as Pillow, which keeps bytes between the two passes
     strip = strip.view(batch, depth, channels * width)  # channels side by side: one product serves all three
     windows = _take(strip, _runs(rows.first - top, taps, depth)).view(-1, taps, channels * width)
     views = torch.bmm(rows.weights.flatten(0, 1), windows).view(batch, height, channels, width)
-    return views.transpose(1, 2).contiguous()
+    views = views.transpose(1, 2).contiguous()
+    return views.clamp_(0, 255) if kernel.overshoots else views
 
 
 def resize_whole(
@@ -67,14 +74,16 @@ def resize_whole(
     extents: Int64[Tensor, "batch 2"],
     height: int,
     width: int,
+    interpolation: str = "bilinear",
 ) -> Float[Tensor, "batch 3 {height} {width}"]:
-    """Resize whole pictures, without augmentation; values from 0 to 255."""
+    """Resize whole pictures, without augmentation; values from 0 to 255. `interpolation`: bilinear or bicubic."""
     if pixels.shape[2:] == (height, width) and bool((extents == extents.new_tensor([height, width])).all()):
         return pixels.float()
     lengths = extents.numpy().astype(np.float64)
     nothing = np.zeros(len(lengths))
     vertical = Span(start=nothing, length=lengths[:, 0])
-    return resample(pixels, vertical, Span(start=nothing, length=lengths[:, 1]), height, width)
+    horizontal = Span(start=nothing, length=lengths[:, 1])
+    return resample(pixels, vertical, horizontal, height, width, KERNELS[interpolation])
 
 
 def blur(
@@ -103,23 +112,28 @@ def _take(
     return images.reshape(-1, images.shape[-1]).index_select(0, _on(index.ravel(), images.device))
 
 
-def dense(span: Span, size: int, limit: int, device: torch.device) -> Float[Tensor, "images {limit} {size}"]:
+def dense(
+    span: Span, size: int, limit: int, device: torch.device, kernel: Kernel = TRIANGLE
+) -> Float[Tensor, "images {limit} {size}"]:
     """One matrix per image from all `limit` inputs to `size` outputs."""
-    return _bands(span, size, limit, device, block=size, is_dense=True).weights[:, 0].transpose(1, 2)
+    return _bands(span, size, limit, device, kernel, block=size, is_dense=True).weights[:, 0].transpose(1, 2)
 
 
-def banded(span: Span, size: int, limit: int, device: torch.device) -> Bands:
+def banded(span: Span, size: int, limit: int, device: torch.device, kernel: Kernel = TRIANGLE) -> Bands:
     """Matrices that read only what a block of outputs needs."""
-    return _bands(span, size, limit, device, block=gcd(size, ROWS_PER_BLOCK), is_dense=False)
+    return _bands(span, size, limit, device, kernel, block=gcd(size, ROWS_PER_BLOCK), is_dense=False)
 
 
-def _bands(span: Span, size: int, limit: int, device: torch.device, *, block: int, is_dense: bool) -> Bands:
-    """Weights of the triangle filter at each output, each block with a margin for the blur, then blurred."""
+def _bands(
+    span: Span, size: int, limit: int, device: torch.device, kernel: Kernel, *, block: int, is_dense: bool
+) -> Bands:
+    """Weights of the filter at each output, each block with a margin for the blur, then blurred."""
     radius = 0 if span.sigma is None else ceil(SIGMAS * float(span.sigma.max()))
     outputs = np.arange(0, size, block)[:, None] + np.arange(-radius, block + radius)
     outputs = np.clip(outputs, 0, size - 1)  # the blur repeats the edges
     scale = span.length / size
-    reach = np.maximum(scale, 1.0)[:, None, None]
+    stretch = np.maximum(scale, 1.0)[:, None, None]
+    reach = kernel.support * stretch
     centres = span.start[:, None, None] + (_flip(outputs, span, size) + 0.5) * scale[:, None, None]
     low = np.floor(span.start + 1e-6).astype(np.int64)[:, None]
     high = np.ceil(span.start + span.length - 1e-6).astype(np.int64)[:, None]
@@ -129,7 +143,7 @@ def _bands(span: Span, size: int, limit: int, device: torch.device, *, block: in
         first = np.maximum(np.floor(centres.min(axis=2) - reach[..., 0] - 0.5).astype(np.int64), low)
         last = np.minimum(np.ceil(centres.max(axis=2) + reach[..., 0] + 0.5).astype(np.int64), high)
         taps = min(int((last - first).max()), limit)
-    weights = _triangle(centres - first[:, :, None], reach, low - first, high - first, taps, device)
+    weights = _weights(centres - first[:, :, None], stretch, low - first, high - first, taps, device, kernel)
     if radius > 0 and span.sigma is not None:
         weights = torch.matmul(_gaussian(span.sigma, radius, block, device)[:, None], weights)
     return Bands(first=first, weights=weights)
@@ -141,20 +155,21 @@ def _flip(outputs: Int[np.ndarray, "blocks outputs"], span: Span, size: int) -> 
     return np.where(span.is_flipped[:, None, None], size - 1 - outputs, outputs)
 
 
-def _triangle(
+def _weights(
     centres: Float[np.ndarray, "images blocks outputs"],
-    reach: Float[np.ndarray, "images 1 1"],
+    stretch: Float[np.ndarray, "images 1 1"],
     low: Int[np.ndarray, "images blocks"],
     high: Int[np.ndarray, "images blocks"],
     taps: int,
     device: torch.device,
+    kernel: Kernel,
 ) -> Float[Tensor, "images blocks outputs taps"]:
-    """Weights that fall linearly to 0 at `reach` from the centre, 0 outside [low, high), with sum 1."""
+    """The kernel, `stretch` times as wide, around each centre; 0 outside [low, high), with sum 1."""
     inputs = torch.arange(taps, device=device)
     is_inside = (inputs >= _on(low, device)[..., None]) & (inputs < _on(high, device)[..., None])
-    slope = _on(1 / reach[..., None], device)
-    weights = inputs.float() - _on(centres - 0.5, device)[..., None]
-    weights = weights.abs_().mul_(-slope).add_(1).clamp_(min=0).mul_(is_inside[:, :, None].float())
+    distance = inputs.float() - _on(centres - 0.5, device)[..., None]
+    distance = distance.abs_().mul_(_on(1 / stretch[..., None], device))
+    weights = kernel.weigh(distance).mul_(is_inside[:, :, None].float())
     return weights.div_(weights.sum(dim=-1, keepdim=True))
 
 

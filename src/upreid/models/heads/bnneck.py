@@ -1,23 +1,40 @@
 """BNNeck: metric learning before, classification after a BatchNorm (Bag of Tricks, https://arxiv.org/abs/1903.07071)."""
 
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
+
+from upreid.models.backbone import num_features, require_resnet
+from upreid.models.heads.parts import HeadSettings, Parts, extra_norm, make_pool, neck
 
 
 class BNNeck(nn.Module):
-    """Features for the triplet loss come in; logits for the identity loss come out, through a BatchNorm without shift.
+    """The whole image as one part; any backbone, and with a pool of its own or the extra BatchNorm a ResNet."""
 
-    A shift would move the origin that cosine distances are measured from; the classifier has none either, so that its
-    planes pass through the same origin. `neck` stays with the encoder, `classifier` ends with the training.
-    """
-
-    def __init__(self, features: int, people: int) -> None:
+    def __init__(self, backbone: nn.Module, settings: HeadSettings) -> None:
         super().__init__()
-        self.neck = nn.BatchNorm1d(features)
-        self.neck.bias.requires_grad_(False)
-        self.classifier = nn.Linear(features, people, bias=False)
-        nn.init.normal_(self.classifier.weight, std=0.001)
+        dim = num_features(backbone)
+        self.neck = neck(dim)
+        self.pools = settings.pool != "avg" or settings.extra_bn
+        if self.pools:
+            require_resnet(backbone, type(backbone).__name__, "--head.pool gem or --head.extra-bn")
+            self.extra_bn = extra_norm(dim, wanted=settings.extra_bn)
+            self.pool = make_pool(settings.pool)
+        self.part_dims = (dim,)
+        self.identity_weights = self.feature_weights = (1.0,)
+        self.triplets = (((0,), 1.0),)
 
-    def forward(self, features: Float[Tensor, "batch features"]) -> Float[Tensor, "batch people"]:
-        """Classify."""
-        return self.classifier(self.neck(features))
+    def forward(
+        self,
+        backbone: nn.Module,
+        images: Float[Tensor, "batch 3 height width"],
+        cameras: Int64[Tensor, " batch"] | None = None,
+    ) -> Parts:
+        """Features of the whole image; `cameras` do not matter."""
+        del cameras
+        maps = backbone.forward_features if self.pools else None
+        features = self.pool(self.extra_bn(maps(images))) if maps else backbone(images)  # pyright: ignore
+        return Parts((features,), (self.neck(features),))
+
+    def body(self) -> list[nn.Module]:
+        """Nothing: the backbone is not copied."""
+        return []

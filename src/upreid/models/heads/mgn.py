@@ -1,0 +1,92 @@
+"""MGN: three branches look at the whole body, at halves and at thirds (Wang et al., https://arxiv.org/abs/1804.01438).
+
+Arrangement of LUPerson's fine-tuning (fast-reid fork of 2020-10): the backbone is shared up to the first block of its
+third stage; every branch has the rest to itself, with last stride 1 in all three (MGN's own global branch has 2); generalised
+mean pooling, reduction to 256, and a BatchNorm neck for each of the eight parts.
+"""
+
+from copy import deepcopy
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from upreid.errors import InputError
+from upreid.models.backbone import num_features, require_resnet
+from upreid.models.heads.parts import HeadSettings, Parts, extra_norm, make_pool, neck
+
+STRIPES = (1, 2, 3)
+"""Horizontal stripes of each branch."""
+ORDER = ((0, None), (1, None), (2, None), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2))
+"""Parts as (branch, stripe), None being the whole map: the order of the retrieval feature."""
+TOGETHER = ((0,), (1,), (2,), (3, 4), (5, 6, 7))
+"""Parts that one triplet loss compares: each whole map, the halves, the thirds."""
+
+
+class Embed(nn.Module):
+    """Pool a map and reduce it."""
+
+    def __init__(self, features: int, embed_dim: int, pool: str) -> None:
+        super().__init__()
+        self.pool = make_pool(pool)
+        self.reduce = nn.Linear(features, embed_dim, bias=False)
+        nn.init.kaiming_normal_(self.reduce.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, maps: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dim"]:
+        """Embed."""
+        return self.reduce(self.pool(maps))
+
+
+class MGN(nn.Module):
+    """Eight parts over a ResNet, whose own last stages are the first branch; `branches` are copies of them."""
+
+    def __init__(self, backbone: nn.Module, settings: HeadSettings) -> None:
+        super().__init__()
+        require_resnet(backbone, type(backbone).__name__, "--head.name mgn")
+        dim, embed_dim = num_features(backbone), settings.embed_dim
+        self.branches = nn.ModuleList(deepcopy(own_branch(backbone)) for _ in STRIPES[1:])
+        self.extra_bn = nn.ModuleList(extra_norm(dim, wanted=settings.extra_bn) for _ in STRIPES)
+        self.embeds = nn.ModuleList(Embed(dim, embed_dim, settings.pool) for _ in ORDER)
+        self.necks = nn.ModuleList(neck(embed_dim) for _ in ORDER)
+        self.part_dims = (embed_dim,) * len(ORDER)
+        self.identity_weights = (1.0 / len(ORDER),) * len(ORDER)
+        self.triplets = tuple((parts, 1.0 / len(TOGETHER)) for parts in TOGETHER)
+        self.feature_weights = (1.0,) * len(ORDER)
+
+    def forward(
+        self,
+        backbone: nn.Module,
+        images: Float[Tensor, "batch 3 height width"],
+        cameras: Int64[Tensor, " batch"] | None = None,
+    ) -> Parts:
+        """Features of the eight parts; `cameras` do not matter."""
+        del cameras
+        shared = trunk(backbone, images)
+        branches = [own_branch(backbone), *self.branches]
+        maps = [norm(branch(shared)) for branch, norm in zip(branches, self.extra_bn, strict=True)]
+        if maps[0].shape[2] < max(STRIPES):
+            raise InputError(
+                f"MGN cuts feature maps into thirds, and images {images.shape[2]} pixels high give {maps[0].shape[2]} rows; "
+                f"use --input.height {images.shape[2] * max(STRIPES) // maps[0].shape[2]} or more"
+            )
+        stripes = [torch.tensor_split(one, count, dim=2) for one, count in zip(maps, STRIPES, strict=True)]
+        regions = [maps[branch] if stripe is None else stripes[branch][stripe] for branch, stripe in ORDER]
+        before = tuple(embed(region) for embed, region in zip(self.embeds, regions, strict=True))
+        return Parts(before, tuple(norm(part) for norm, part in zip(self.necks, before, strict=True)))
+
+    def body(self) -> list[nn.Module]:
+        """The copied branches."""
+        return [self.branches]
+
+
+def trunk(backbone: nn.Module, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
+    """What all branches share: up to the first block of the third stage."""
+    net = require_resnet(backbone, type(backbone).__name__, "MGN")
+    maps = net.maxpool(net.act1(net.bn1(net.conv1(images))))
+    return net.layer3[0](net.layer2(net.layer1(maps)))
+
+
+def own_branch(backbone: nn.Module) -> nn.Sequential:
+    """The backbone's own rest."""
+    net = require_resnet(backbone, type(backbone).__name__, "MGN")
+    return nn.Sequential(*list(net.layer3)[1:], net.layer4)

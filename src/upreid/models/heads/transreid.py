@@ -1,0 +1,95 @@
+"""TransReID: a ViT that may know the camera, and may look at shuffled groups of patches (https://arxiv.org/abs/2102.04378).
+
+With both options off it is the BNNeck on a ViT.
+"""
+
+from copy import deepcopy
+
+import torch
+from jaxtyping import Float, Int64
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from upreid.errors import InputError
+from upreid.models.backbone import num_features
+from upreid.models.heads.parts import HeadSettings, Parts, neck
+
+GROUPS, SHIFT = 4, 5
+"""Jigsaw: so many groups of patches, after a cyclic shift by so many."""
+SHUFFLE = 2
+"""Jigsaw: so many stretches of the sequence are interleaved, so that every group spans the body."""
+
+
+class TransReID(nn.Module):
+    """One part, the class token; four more with the jigsaw branch, which is a copy of the last block."""
+
+    def __init__(self, backbone: nn.Module, settings: HeadSettings) -> None:
+        super().__init__()
+        vit = require_vit(backbone)
+        dim, num_parts = num_features(backbone), 1 + (GROUPS if settings.jigsaw else 0)
+        self.cameras, self.camera_weight = settings.cameras, settings.camera_weight
+        if self.camera_weight:
+            self.camera_embedding = nn.Parameter(torch.empty(len(self.cameras), 1, dim))
+            nn.init.trunc_normal_(self.camera_embedding, std=0.02)
+        self.local = nn.Sequential(deepcopy(vit.blocks[-1]), deepcopy(vit.norm)) if settings.jigsaw else None
+        self.necks = nn.ModuleList(neck(dim) for _ in range(num_parts))
+        shares = (0.5, *[0.5 / GROUPS] * GROUPS) if settings.jigsaw else (1.0,)
+        self.part_dims, self.identity_weights = (dim,) * num_parts, shares
+        self.triplets = tuple(((part,), share) for part, share in enumerate(shares))
+        self.feature_weights = (1.0, *[1.0 / GROUPS] * (num_parts - 1))
+
+    def forward(
+        self,
+        backbone: nn.Module,
+        images: Float[Tensor, "batch 3 height width"],
+        cameras: Int64[Tensor, " batch"] | None = None,
+    ) -> Parts:
+        """Features of the class token, and of the groups; `cameras`: ids as in the records, where they are embedded."""
+        vit = require_vit(backbone)
+        tokens = vit._pos_embed(vit.patch_embed(images))
+        if self.camera_weight:
+            tokens = tokens + self.camera_weight * self.camera_embedding[self.camera_places(cameras)]
+        tokens = vit.norm_pre(tokens)
+        for block in list(vit.blocks)[:-1]:
+            tokens = block(tokens)
+        before = [vit.norm(vit.blocks[-1](tokens))[:, 0]]
+        if self.local is not None:
+            before += [self.local(torch.cat([tokens[:, :1], group], dim=1))[:, 0] for group in jigsaw(tokens[:, 1:])]
+        return Parts(tuple(before), tuple(norm(part) for norm, part in zip(self.necks, before, strict=True)))
+
+    def camera_places(self, cameras: Int64[Tensor, " batch"] | None) -> Int64[Tensor, " batch"]:
+        """Rows of the embedding; InputError for cameras that training did not see."""
+        if cameras is None:
+            raise InputError("this encoder embeds cameras, and none are given; pass the camera of each image")
+        known = {camera: place for place, camera in enumerate(self.cameras)}
+        strangers = sorted(set(cameras.tolist()) - set(known))
+        if strangers:
+            raise InputError(
+                f"this encoder embeds cameras {list(self.cameras)} and was given {strangers[:5]}; across data sets use an "
+                f"encoder trained with --head.camera-weight 0"
+            )
+        return torch.tensor([known[camera] for camera in cameras.tolist()], device=self.camera_embedding.device)
+
+    def body(self) -> list[nn.Module]:
+        """The copied block."""
+        return [] if self.local is None else [self.local]
+
+
+def jigsaw(patches: Float[Tensor, "batch patches dim"]) -> list[Float[Tensor, "batch group dim"]]:
+    """Shift and shuffle the patches, then cut them into groups; what does not divide is left out."""
+    count = patches.shape[1] // (GROUPS * SHUFFLE) * GROUPS * SHUFFLE
+    if count == 0:
+        raise InputError(
+            f"the jigsaw branch needs {GROUPS * SHUFFLE} patches or more, and images give {patches.shape[1]}"
+        )
+    shifted = patches.roll(-SHIFT, dims=1)[:, :count]
+    return list(shifted.unflatten(1, (SHUFFLE, -1)).transpose(1, 2).flatten(1, 2).chunk(GROUPS, dim=1))
+
+
+def require_vit(backbone: nn.Module) -> VisionTransformer:
+    """Return the backbone, if it is a ViT with a class token."""
+    if not isinstance(backbone, VisionTransformer) or backbone.cls_token is None or backbone.global_pool != "token":
+        raise InputError(
+            f"--head.name transreid is for ViTs with a class token, and this backbone is a {type(backbone).__name__}"
+        )
+    return backbone
