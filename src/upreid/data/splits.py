@@ -1,12 +1,54 @@
-"""How much of a labelled training set is used: the same part on every machine."""
+"""How much of a labelled training set is used: the same part on every machine, and files that say which.
 
+Small-scale and few-shot settings of LUPerson (arXiv 2012.03753): a share of the people with all their images, or all people
+with a share of their images. A split file names images by their base names, so it fits a copy of the data set anywhere.
+"""
+
+import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
 from upreid.errors import InputError
+from upreid.runtime.files import write_text
 from upreid.runtime.seed import uniforms
 from upreid.types import Record
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Images to train on."""
+
+    dataset: str
+    identity_share: float
+    image_share: float
+    seed: int
+    names: tuple[str, ...]
+    """Base names, sorted."""
+
+    @property
+    def hash(self) -> str:
+        """Of the names."""
+        return hash_of(self.names)
+
+
+def hash_of(names: Sequence[str]) -> str:
+    """Sixteen hex digits over sorted names: two splits with one hash train on the same images."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
+def draw(
+    records: Sequence[Record], *, identity_share: float = 1.0, image_share: float = 1.0, seed: int
+) -> tuple[Record, ...]:
+    """Keep a share of the people, then a share of the images of each, in the order of `records`."""
+    kept = share_of_people(records, identity_share, seed=seed)
+    return share_of_images(kept, image_share, seed=seed)
 
 
 def share_of_people(records: Sequence[Record], share: float, *, seed: int) -> tuple[Record, ...]:
@@ -16,8 +58,7 @@ def share_of_people(records: Sequence[Record], share: float, *, seed: int) -> tu
     change between versions; the people with the lowest numbers are kept. So a smaller share is part of a larger one.
     Raises InputError where `share` is not in (0, 1] or leaves fewer than two people.
     """
-    if not 0 < share <= 1:
-        raise InputError(f"--data.identity-share {share}: must be above 0 and at most 1")
+    check_share("--data.identity-share", share)
     people = sorted({record.person for record in records if record.person is not None})
     kept = int(len(people) * share + 1e-9)  # 0.29 x 100 is 28.999999999999996 in floating point
     if kept < 2:
@@ -27,3 +68,105 @@ def share_of_people(records: Sequence[Record], share: float, *, seed: int) -> tu
     numbers = uniforms(seed, 0, np.arange(len(people)), purpose="share of people", count=1)[:, 0]
     chosen = {people[place] for place in np.argsort(numbers, kind="stable")[:kept]}
     return tuple(record for record in records if record.person in chosen)
+
+
+def share_of_images(records: Sequence[Record], share: float, *, seed: int) -> tuple[Record, ...]:
+    """Few-shot setting (LUPerson): max(1, round(images x share)) images of every person, in the order of `records`.
+
+    Each place in the sorted list of base names has a number of its own; every person keeps the images with the lowest.
+    Raises InputError where `share` is not in (0, 1], or where two images have one base name.
+    """
+    check_share("--data.image-share", share)
+    if share == 1:
+        return tuple(records)
+    names = base_names(records)
+    numbers = dict(
+        zip(names, uniforms(seed, 0, np.arange(len(names)), purpose="share of images", count=1)[:, 0], strict=True)
+    )
+    images: dict[int | None, list[str]] = {}
+    for record in records:
+        images.setdefault(record.person, []).append(record.path.name)
+    kept: set[str] = set()
+    for some in images.values():
+        kept |= set(sorted(some, key=lambda name: (numbers[name], name))[: max(1, round(len(some) * share))])
+    return tuple(record for record in records if record.path.name in kept)
+
+
+def check_share(flag: str, share: float) -> None:
+    """Refuse what is no share."""
+    if not 0 < share <= 1:
+        raise InputError(f"{flag} {share}: must be above 0 and at most 1")
+
+
+def base_names(records: Sequence[Record]) -> tuple[str, ...]:
+    """Sorted base names; InputError where two images share one."""
+    names = sorted(record.path.name for record in records)
+    twice = next((name for name, following in pairwise(names) if name == following), None)
+    if twice is not None:
+        raise InputError(f"splits name images by their base names, and two images are called {twice}; rename one")
+    return tuple(names)
+
+
+def write_split(path: Path, split: Split) -> None:
+    """Write a split file."""
+    setting = {"identity_share": split.identity_share, "image_share": split.image_share, "seed": split.seed}
+    content = {"format": FORMAT, "dataset": split.dataset, **setting, "hash": split.hash, "images": split.names}
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def select(records: Sequence[Record], path: Path) -> tuple[Record, ...]:
+    """Keep the images that a split file names: one of ours (JSON), or a list of LUPerson's (text).
+
+    LUPerson's lists have a person id, or `file name; label; camera`, on each line. Raises InputError for a file that is
+    neither, was changed since it was written, or names what the training set does not have.
+    """
+    if not path.is_file():
+        raise InputError(f"no split file {path}; write one with: upreid split")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if text.lstrip().startswith("{"):
+        return with_names(records, names_in(path, text), path)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines and all(line.isdecimal() for line in lines):
+        return with_people(records, {int(line) for line in lines}, path)
+    fields = [line.split(";") for line in lines]
+    if not lines or any(len(row) != 3 for row in fields):
+        raise InputError(
+            f"{path} is no split file: neither JSON of ours, nor lines of a person id or of 'file name; label; camera'"
+        )
+    return with_names(records, [row[0].strip() for row in fields], path)
+
+
+def names_in(path: Path, text: str) -> list[str]:
+    """The images of a split file of ours, once its hash is checked."""
+    try:
+        content = json.loads(text)
+        names, written = [str(name) for name in content["images"]], content["hash"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a split file of ours ({error}); write one with: upreid split") from error
+    if hash_of(names) != written:
+        raise InputError(
+            f"{path} was changed after it was written (hash {hash_of(names)}, not {written}); write it anew"
+        )
+    return names
+
+
+def with_names(records: Sequence[Record], names: Sequence[str], path: Path) -> tuple[Record, ...]:
+    """Keep images by base name."""
+    wanted = set(names)
+    missing = sorted(wanted - set(base_names(records)))
+    if missing:
+        raise InputError(
+            f"{path} names {len(missing)} images that the training set does not have, such as {missing[0]}; "
+            f"it belongs to another data set or another version of it"
+        )
+    return tuple(record for record in records if record.path.name in wanted)
+
+
+def with_people(records: Sequence[Record], people: set[int], path: Path) -> tuple[Record, ...]:
+    """Keep images by person."""
+    missing = sorted(people - {record.person for record in records if record.person is not None})
+    if missing:
+        raise InputError(
+            f"{path} names {len(missing)} people that the training set does not have, such as {missing[0]}"
+        )
+    return tuple(record for record in records if record.person in people)

@@ -1,0 +1,28 @@
+"""`upreid split`: write down which images a small-scale or few-shot fine-tuning trains on."""
+
+from upreid.build.labelled import benchmark
+from upreid.build.split import split_of, training_part
+from upreid.config.labelled import TrainingPart
+from upreid.config.split import SplitConfig
+from upreid.data.splits import write_split
+from upreid.errors import InputError
+from upreid.runtime.console import say
+
+
+def run(config: SplitConfig) -> None:
+    """Draw, write, and say what was drawn."""
+    labelled = benchmark(config)
+    if config.out.resolve().is_relative_to(labelled.root.resolve()):
+        raise InputError(f"--out {config.out} is inside the data set's folder, which stays as it came; choose another")
+    data = TrainingPart(
+        name=config.name,
+        root=config.root,
+        identity_share=config.identity_share,
+        image_share=config.image_share,
+        split_seed=config.seed,
+    )
+    chosen = training_part(data, labelled.train)
+    split = split_of(data, chosen)
+    write_split(config.out, split)
+    people = len({record.person for record in chosen})
+    say(f"{config.out}: {len(chosen)} images of {people} people (of {len(labelled.train)} images), hash {split.hash}")
