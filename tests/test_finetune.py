@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,16 @@ from PIL import Image
 from torch.testing import assert_close
 
 import upreid.build.finetuning
-from upreid import evaluate, finetune
+from upreid import evaluate, finetune, split
+from upreid.build.labelled import sha256
+from upreid.build.start import starting_point
 from upreid.config.command_line import parse
-from upreid.config.downstream import EvaluateConfig, FinetuneConfig
+from upreid.config.evaluate import EvaluateConfig
+from upreid.config.finetune import FinetuneConfig
 from upreid.config.recipe import read_recipe
+from upreid.config.split import SplitConfig
 from upreid.errors import InputError
+from upreid.finetune import loop
 from upreid.models.encoder import load_encoder
 
 NUM_PEOPLE = 12
@@ -50,6 +56,12 @@ def config(market: Path, out: Path, *flags: str, init: str = "random") -> Finetu
     return parse(FinetuneConfig, words, program="finetune")
 
 
+def tuned(wanted: FinetuneConfig) -> dict[str, Any]:
+    """Run to the end, and read what was measured."""
+    assert finetune.run(wanted) == 0
+    return json.loads((wanted.out / "retrieval.json").read_text())
+
+
 def journal(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
@@ -63,21 +75,22 @@ def start(market: Path, tmp_path: Path) -> str:
 
 
 def test_a_run_leaves_what_it_should_and_nothing_else(market: Path, tmp_path: Path) -> None:
-    result = finetune.run(config(market, tmp_path / "run"))
+    result = tuned(config(market, tmp_path / "run"))
     files = {path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert files - {".lock"} == {
         "config.json",
         "metrics.jsonl",
         "retrieval.json",
         "encoder.safetensors",
+        "state.pt",
         "logs/finetune.log",
     }
-    assert json.loads((tmp_path / "run" / "retrieval.json").read_text()) == result
+    assert result["protocol"]["encoder_sha256"] == sha256(tmp_path / "run" / "encoder.safetensors")
     assert json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["train"]["steps"] == 3
 
 
 def test_evaluating_the_saved_encoder_gives_the_same_numbers(market: Path, tmp_path: Path) -> None:
-    ours = finetune.run(config(market, tmp_path / "run"))
+    ours = tuned(config(market, tmp_path / "run"))
     words = ["--encoder", str(tmp_path / "run" / "encoder.safetensors"), "--data.name", "market1501"]
     words += ["--data.root", str(market), "--device", "cpu", "--threads", "1", "--workers", "0"]
     theirs = evaluate.run(parse(EvaluateConfig, words, program="evaluate"))
@@ -136,7 +149,9 @@ def test_a_vit_of_another_input_size_can_be_read_back(market: Path, tmp_path: Pa
         "1",
     ]
     words += ["--init", "random", "--data.name", "market1501", "--data.root", str(market), "--train.identities", "4"]
-    finetune.run(parse(FinetuneConfig, [*words, *ALONE, "--out", str(tmp_path / "run")], program="finetune"))
+    assert (
+        finetune.run(parse(FinetuneConfig, [*words, *ALONE, "--out", str(tmp_path / "run")], program="finetune")) == 0
+    )
     encoder = load_encoder(tmp_path / "run" / "encoder.safetensors")
     assert (encoder.header.height, encoder.header.width) == (96, 32)
     assert encoder.before_neck(torch.zeros(1, 3, 96, 32)).isfinite().all()
@@ -150,15 +165,13 @@ def test_training_goes_on_from_the_weights_of_the_file_and_with_a_new_neck(
     before, after = (load_encoder(path) for path in (start, tmp_path / "run" / "encoder.safetensors"))
     for name, weight in before.backbone.named_parameters():
         assert_close(after.backbone.get_parameter(name), weight, rtol=0, atol=1e-6)
-    assert before.neck is not None
-    assert after.neck is not None
-    assert after.neck.num_batches_tracked == 1
+    assert after.get_buffer("head.neck.num_batches_tracked") == 1
 
 
 def test_the_neck_that_is_saved_has_no_shift(market: Path, tmp_path: Path) -> None:
     finetune.run(config(market, tmp_path / "run"))
-    neck = load_encoder(tmp_path / "run" / "encoder.safetensors").neck
-    assert neck is not None
+    neck = load_encoder(tmp_path / "run" / "encoder.safetensors").get_submodule("head.neck")
+    assert isinstance(neck, torch.nn.BatchNorm1d)
     assert torch.equal(neck.bias, torch.zeros_like(neck.bias))
     assert not torch.equal(neck.weight, torch.ones_like(neck.weight))
     assert neck.num_batches_tracked == 3
@@ -176,9 +189,10 @@ def test_the_journal_has_every_step_once_and_begins_with_an_undecided_classifier
 def test_a_share_of_the_people_trains_so_many_and_the_result_says_so(
     market: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = finetune.run(config(market, tmp_path / "run", "--data.identity-share", "0.5"))
+    result = tuned(config(market, tmp_path / "run", "--data.identity-share", "0.5"))
     assert "36 images of 6 people" in capsys.readouterr().err
     assert (result["protocol"]["identity_share"], result["protocol"]["split_seed"]) == (0.5, 1)
+    assert (result["protocol"]["training_people"], len(result["protocol"]["split_hash"])) == (6, 16)
     assert journal(tmp_path / "run")[0]["identity"] == pytest.approx(math.log(6), rel=0.02)
 
 
@@ -242,10 +256,102 @@ def test_a_folder_with_files_in_it_is_refused_and_left_as_it_was(market: Path, t
 
 
 def test_training_finds_unseen_people_that_a_random_start_does_not(market: Path, tmp_path: Path) -> None:
-    still = finetune.run(config(market, tmp_path / "still", "--optim.lr", "1e-12"))
+    still = tuned(config(market, tmp_path / "still", "--optim.lr", "1e-12"))
     longer = ["--train.steps", "120", "--optim.lr", "3e-3", "--optim.warmup-epochs", "1"]
-    trained = finetune.run(config(market, tmp_path / "trained", *longer))
+    trained = tuned(config(market, tmp_path / "trained", *longer))
     assert trained["mAP"] > still["mAP"] + 20  # 8 -> 55 when this was written
     first, last = journal(tmp_path / "trained")[0], journal(tmp_path / "trained")[-1]
     assert last["identity"] < first["identity"]
     assert last["triplet"] < first["triplet"]
+
+
+MGN = ["--head.name", "mgn", "--head.pool", "gem", "--head.extra-bn", "--head.embed-dim", "8", "--random.height", "48"]
+MGN += ["--loss.identity", "circle", "--loss.triplet", "soft", "--loss.triplet-on", "after"]
+
+
+def test_mgn_trains_saves_and_retrieves_with_eight_features(market: Path, tmp_path: Path) -> None:
+    result = tuned(config(market, tmp_path / "run", *MGN, "--test.neck", "before", "--test.metric", "euclidean"))
+    assert (result["protocol"]["head"], result["protocol"]["neck"]) == ("mgn", "before")
+    assert (result["protocol"]["dimensions"], result["protocol"]["metric"]) == (64, "euclidean")
+    assert all(math.isfinite(line["identity"]) for line in journal(tmp_path / "run"))
+
+
+def test_the_backbone_stands_still_while_it_is_frozen_and_its_statistics_too(market: Path, tmp_path: Path) -> None:
+    flags = [*MGN, "--optim.lr", "0.01", "--optim.warmup-epochs", "0"]
+    for name, epochs in (("still", "9"), ("later", "0.25")):
+        finetune.run(config(market, tmp_path / name, *flags, "--train.steps", "4", "--train.freeze-epochs", epochs))
+    untouched = starting_point(config(market, tmp_path / "none", *flags))[0].backbone.state_dict()
+    still, later = (load_encoder(tmp_path / name / "encoder.safetensors") for name in ("still", "later"))
+    for name, value in still.backbone.state_dict().items():
+        assert torch.equal(value, untouched[name]), name
+    own = still.backbone.get_parameter("layer4.0.conv1.weight")
+    copies = [still.get_parameter(f"head.branches.{branch}.1.0.conv1.weight") for branch in (0, 1)]
+    assert all(torch.equal(copy, own) for copy in copies)
+    assert not torch.equal(later.backbone.get_parameter("conv1.weight"), untouched["conv1.weight"])
+    assert later.backbone.get_buffer("bn1.num_batches_tracked") > 0
+
+
+def test_a_frozen_start_still_teaches_head_and_classifier(market: Path, tmp_path: Path) -> None:
+    flags = ["--train.freeze-epochs", "99", "--train.steps", "30", "--optim.lr", "0.01", "--optim.warmup-epochs", "0"]
+    finetune.run(config(market, tmp_path / "run", *flags))
+    lines = journal(tmp_path / "run")
+    assert lines[-1]["identity"] < lines[0]["identity"] - 0.05
+
+
+@pytest.mark.parametrize(("name", "flags"), [("bot", []), ("mgn", MGN)])
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
+    market: Path, tmp_path: Path, name: str, flags: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [*flags, "--train.steps", "8", "--train.save-every", "3", "--train.freeze-epochs", "1.5"]
+    whole = tuned(config(market, tmp_path / "whole", *wanted))
+    part = config(market, tmp_path / "part", *wanted)
+    real, calls = loop.one_step, []
+
+    def failing(*words: Any) -> None:
+        calls.append(words)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        real(*words)
+
+    monkeypatch.setattr(loop, "one_step", failing)
+    with pytest.raises(KeyboardInterrupt):
+        finetune.run(part)
+    monkeypatch.setattr(loop, "one_step", real)
+    assert finetune.resume(tmp_path / "part") == 0
+    ours, theirs = ((tmp_path / run / "encoder.safetensors").read_bytes() for run in ("part", "whole"))
+    assert ours == theirs
+    resumed = json.loads((tmp_path / "part" / "retrieval.json").read_text())
+    assert resumed == whole
+    assert [line["step"] for line in journal(tmp_path / "part")] == list(range(8))
+    finetune.resume(tmp_path / "part")  # it had come to its end: only the evaluation is done again
+    assert (tmp_path / "part" / "encoder.safetensors").read_bytes() == theirs
+
+
+def test_a_split_file_decides_what_trains(market: Path, tmp_path: Path) -> None:
+    words = ["--name", "market1501", "--root", str(market), "--out", str(tmp_path / "s.json"), "--image-share", "0.5"]
+    split.run(parse(SplitConfig, words, program="split"))
+    by_file = tuned(config(market, tmp_path / "file", "--data.split", str(tmp_path / "s.json")))
+    by_share = tuned(config(market, tmp_path / "share", "--data.image-share", "0.5"))
+    assert by_file["mAP"] == by_share["mAP"]
+    assert by_file["protocol"]["split_hash"] == by_share["protocol"]["split_hash"]
+    assert by_file["protocol"]["training_images"] == 36
+    assert by_share["protocol"]["trained_on"] == "market1501, 50% of the images (split 1)"
+    both = config(market, tmp_path / "both", "--data.split", str(tmp_path / "s.json"), "--data.image-share", "0.5")
+    with pytest.raises(InputError, match="leave the shares out"):
+        finetune.run(both)
+    with pytest.raises(InputError, match="inside the data set's folder"):
+        split.run(parse(SplitConfig, [*words, "--out", str(market / "s.json")], program="split"))
+
+
+def test_half_precision_and_channels_last_train_too(market: Path, tmp_path: Path) -> None:
+    finetune.run(config(market, tmp_path / "run", *MGN, "--train.bf16", "--train.channels-last"))
+    assert all(math.isfinite(line["identity"] + line["triplet"]) for line in journal(tmp_path / "run"))
+
+
+def test_people_in_train_and_test_at_once_are_refused_before_training(market: Path, tmp_path: Path) -> None:
+    shutil.copytree(market, tmp_path / "market")
+    image = next((tmp_path / "market" / "bounding_box_train").iterdir())
+    shutil.copy(image, tmp_path / "market" / "bounding_box_test" / image.name)
+    with pytest.raises(InputError, match=r"1 people both train and test.*upreid doctor"):
+        finetune.run(config(tmp_path / "market", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

@@ -15,8 +15,12 @@ usage: upreid COMMAND ...        (upreid COMMAND --help lists its flags)
   synth OUT              render synthetic pedestrians: unlabelled, and a labelled benchmark
   pretrain RECIPE        unlabelled person images in, an encoder out
   pretrain --resume RUN  go on after an interruption
+  doctor DATASET ROOT    check a labelled set before hours are spent on it
+  split DATASET ROOT     write down a small-scale or few-shot part of a training set
   finetune RECIPE        train an encoder on a labelled set, and evaluate it
+  finetune --resume RUN  go on after an interruption
   evaluate ENCODER       retrieval numbers with their protocol
+  table RUN...           results of several runs side by side
   demo                   all of it on synthetic people: a table and a page
 
   --version              print the version
@@ -56,28 +60,37 @@ def dispatch(words: list[str]) -> int:
 
 def pretrain(words: list[str]) -> int:
     """Start or resume a pre-training."""
-    if words and words[0] == "--resume":
-        if len(words) != 2:
-            raise InputError(
-                "upreid pretrain --resume takes the folder of a run and nothing else: a run goes on as it was begun"
-            )
-        return program("pretrain").resume(Path(words[1]))
     return with_recipe("pretrain", "upreid.config.pretrain", "PretrainConfig", words)
 
 
 def finetune(words: list[str]) -> int:
-    """Fine-tune with a recipe."""
-    return with_recipe("finetune", "upreid.config.downstream", "FinetuneConfig", words)
+    """Start or resume a fine-tuning."""
+    return with_recipe("finetune", "upreid.config.finetune", "FinetuneConfig", words)
 
 
 def evaluate(words: list[str]) -> int:
     """Evaluate an encoder file."""
-    return with_place("evaluate", "upreid.config.downstream", "EvaluateConfig", "encoder", words)
+    return with_places("evaluate", "upreid.config.evaluate", "EvaluateConfig", ["encoder"], words)
+
+
+def doctor(words: list[str]) -> int:
+    """Check a labelled set."""
+    return with_places("doctor", "upreid.config.doctor", "DoctorConfig", ["name", "root"], words)
+
+
+def split(words: list[str]) -> int:
+    """Write a split file."""
+    return with_places("split", "upreid.config.split", "SplitConfig", ["name", "root"], words)
+
+
+def table(words: list[str]) -> int:
+    """Print results side by side."""
+    return with_places("table", "upreid.config.table", "TableConfig", ["runs"], words)
 
 
 def synth(words: list[str]) -> int:
     """Render a corpus."""
-    return with_place("synth", "upreid.config.tours", "SynthConfig", "out", words)
+    return with_places("synth", "upreid.config.tours", "SynthConfig", ["out"], words)
 
 
 def demo(words: list[str]) -> int:
@@ -88,8 +101,11 @@ def demo(words: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "synth": synth,
     "pretrain": pretrain,
+    "doctor": doctor,
+    "split": split,
     "finetune": finetune,
     "evaluate": evaluate,
+    "table": table,
     "demo": demo,
 }
 
@@ -100,19 +116,31 @@ def with_recipe(name: str, module: str, schema: str, words: list[str]) -> int:
 
     if words and words[0] in ("-h", "--help"):
         return run(name, module, schema, words)
+    if words and words[0] == "--resume":
+        if len(words) != 2:
+            raise InputError(
+                f"upreid {name} --resume takes the folder of a run and nothing else: a run goes on as it was begun"
+            )
+        return program(name).resume(Path(words[1]))
     if not words or words[0].startswith("--"):
         raise InputError(f"upreid {name} needs a recipe first; known: {', '.join(recipe_names(name))}")
     recipe, *flags = words
     return run(name, module, schema, ["--recipe", recipe, *read_recipe(recipe, name), *flags])
 
 
-def with_place(name: str, module: str, schema: str, field: str, words: list[str]) -> int:
-    """Take the file or folder that `words` begin with as the flag `field`."""
-    if words and not words[0].startswith("-"):
-        words = [f"--{field}", *words]
-    elif not words or words[0] not in ("-h", "--help", f"--{field}"):
-        raise InputError(f"upreid {name} needs {field.upper()} first, as in: upreid {name} {field.upper()} ...")
-    return run(name, module, schema, words)
+def with_places(name: str, module: str, schema: str, fields: list[str], words: list[str]) -> int:
+    """Take the words before the first flag as the flags `fields`; the last of them takes all that are left."""
+    flags = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+    places, rest = words[:flags], words[flags:]
+    wanted = [field for field in fields if f"--{field}" not in rest]
+    if len(places) < len(wanted) and not {"-h", "--help"} & set(rest):
+        words_wanted = " ".join(field.upper() for field in wanted)
+        raise InputError(f"upreid {name} needs {words_wanted} first, as in: upreid {name} {words_wanted} ...")
+    given: list[str] = []
+    for field in wanted[:-1]:
+        given += [f"--{field}", *places[:1]]
+        places = places[1:]
+    return run(name, module, schema, [*given, *([f"--{wanted[-1]}", *places] if wanted and places else []), *rest])
 
 
 def run(name: str, module: str, schema: str, words: list[str]) -> int:

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from upreid.config.command_line import parse
-from upreid.config.downstream import FinetuneConfig
 from upreid.config.files import digest, to_dict, to_flags
+from upreid.config.finetune import FinetuneConfig
 from upreid.config.pretrain import ConsistencyReading, IntrinsicReading, PretrainConfig
 from upreid.config.recipe import read_recipe, recipe_names
 from upreid.errors import InputError

@@ -10,7 +10,7 @@ import torch
 
 from upreid.build.plan import make_plan
 from upreid.build.pretraining import method as build_method
-from upreid.build.state import exported_backbone
+from upreid.build.state import exported
 from upreid.config.command_line import parse
 from upreid.config.pretrain import PretrainConfig
 from upreid.config.recipe import read_recipe
@@ -51,7 +51,7 @@ def main(out: Path, flags: list[str]) -> None:
         for step in range(STEPS):
             named = train_step(method, views_of(step, world), step, optimiser)
             losses.append(gather(torch.stack(list(named.values()))[None], world).mean(0))
-        backbone = exported_backbone(method)
+        backbone = exported(method.network.backbone, world)
         if world.is_lead:
             result = {"losses": torch.stack(losses), "keys": method.keys.keys}
             result |= {f"network.{name}": value for name, value in method.network.named_parameters()}

@@ -11,7 +11,7 @@ from upreid.runtime.files import write_aside, write_text
 from upreid.runtime.folder import claim
 from upreid.runtime.journal import Journal, read_journal
 from upreid.runtime.record import Record
-from upreid.runtime.schedule import ramp, warmup_cosine, warmup_steps
+from upreid.runtime.schedule import cosine, ramp, staircase, warm_up, warmup_cosine
 from upreid.runtime.seed import permutation, uniforms
 
 
@@ -120,6 +120,9 @@ def test_schedules_at_their_corners() -> None:
     assert 0 < factors[99] < 0.001
     assert [ramp(step, 4) for step in (0, 2, 4, 9)] == [0, 0.5, 1, 1]
     assert ramp(0, 0) == 1
-    steps = [warmup_steps(step, warmup=10, start=0.01, milestones=(20, 30)) for step in (0, 10, 20, 30)]
-    assert steps == pytest.approx([0.01, 1, 0.1, 0.01])
+    assert [staircase(step, milestones=(20, 30)) for step in (0, 19, 20, 30)] == pytest.approx([1, 1, 0.1, 0.01])
+    assert [warm_up(step, length=10, start=0.1) for step in (0, 5, 10, 11)] == pytest.approx([0.1, 0.55, 1, 1])
+    assert warm_up(0, length=0, start=0.1) == 1
+    plateau = [cosine(step, first=30, total=60, last=0.5) for step in (0, 30, 45, 60, 99)]
+    assert plateau == pytest.approx([1, 1, 0.75, 0.5, 0.5])
     assert json.dumps(factors)

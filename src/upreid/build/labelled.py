@@ -1,31 +1,47 @@
 """From a labelled set and an encoder to retrieval results."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from upreid.config.downstream import LabelledSet
-from upreid.data.benchmarks import BENCHMARKS, Benchmark
+from upreid.config.labelled import LabelledSet, Ranking
+from upreid.data.benchmarks import Benchmark, read_benchmark
 from upreid.data.dataset import LabelledImages
-from upreid.errors import InputError, nearest
-from upreid.retrieval.features import extract
-from upreid.retrieval.metrics import evaluate_features
+from upreid.models.encoder import Encoder
+from upreid.retrieval.features import Encode, extract
+from upreid.retrieval.metrics import evaluate_distances, evaluate_features
+from upreid.retrieval.ranking import Labelled
+from upreid.retrieval.rerank import reranked_chunks
 from upreid.runtime.compute import Compute
+from upreid.runtime.console import say
 from upreid.types import Preprocess, Record
 
 
-def benchmark(data: LabelledSet) -> Benchmark:
-    """Read a labelled set by its layout's name."""
-    if data.name not in BENCHMARKS:
-        raise InputError(f"unknown labelled set '{data.name}'{nearest(data.name, list(BENCHMARKS))}")
-    return BENCHMARKS[data.name](data.root)
+def benchmark(data: LabelledSet, *, quiet: bool = False) -> Benchmark:
+    """Read a labelled set by its name, and say what was found."""
+    labelled = read_benchmark(data.name, data.root)
+    if not quiet:
+        for sentence in description(labelled):
+            say(sentence)
+    return labelled
+
+
+def description(labelled: Benchmark) -> list[str]:
+    """What was found, where, and how it differs from what was published."""
+    counts = ", ".join(f"{part} {labelled.facts[part]['images']}" for part in ("train", "query", "gallery"))
+    differences = labelled.facts.get("differs_from_published", [])
+    return [f"{labelled.name} at {labelled.root}: {counts} images", *(f"{labelled.name}: {one}" for one in differences)]
 
 
 def features(
-    encode: Callable[[Tensor], Tensor],
+    encode: Encode,
     records: Sequence[Record],
     preprocess: Preprocess,
     compute: Compute,
@@ -37,36 +53,91 @@ def features(
     """Features of labelled images, in the order of `records`."""
     images = LabelledImages(records, preprocess)
     batches = DataLoader(images, batch_size=batch, num_workers=compute.workers)
-    return extract(encode, batches, total=len(records), device=compute.device, flip=flip, quiet=quiet)
+    seen = torch.tensor(cameras(records))
+    return extract(encode, batches, seen, device=compute.device, flip=flip, quiet=quiet)
 
 
 def retrieve(
-    encode: Callable[[Tensor], Tensor],
+    encode: Encode,
     labelled: Benchmark,
     preprocess: Preprocess,
     compute: Compute,
+    ranking: Ranking | None = None,
     *,
-    metric: str = "cosine",
     batch: int = 128,
-    flip: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Rank the gallery for every query: metrics in percent, and the protocol they were made with."""
-    settings: dict[str, Any] = {"batch": batch, "flip": flip, "quiet": quiet}
+    ranking = ranking or Ranking()
     query, gallery = (
-        features(encode, records, preprocess, compute, **settings) for records in (labelled.query, labelled.gallery)
+        features(encode, records, preprocess, compute, batch=batch, flip=ranking.flip, quiet=quiet)
+        for records in (labelled.query, labelled.gallery)
     )
-    result = evaluate_features(
-        query,
-        gallery,
-        *(people(records) for records in (labelled.query, labelled.gallery)),
-        *(cameras(records) for records in (labelled.query, labelled.gallery)),
-        metric=metric,
-    )
+    result = evaluate(query, gallery, labelled, ranking)
     how = {"dataset": labelled.name, **labelled.facts, "input": [preprocess.height, preprocess.width]}
-    normalisation = {"mean": list(preprocess.mean), "std": list(preprocess.std)}
-    result["protocol"] = {**how, **normalisation, "flip": flip, "rerank": None, **result["protocol"]}
+    pixels = {
+        "mean": list(preprocess.mean),
+        "std": list(preprocess.std),
+        "interpolation": preprocess.interpolation,
+        "flip": ranking.flip,
+        "normalised_features": ranking.metric == "cosine",
+    }
+    result["protocol"] = {**how, **pixels, "rerank": reranking(ranking), **result["protocol"]}
     return result
+
+
+def evaluate(
+    query: Float[Tensor, "queries dim"], gallery: Float[Tensor, "gallery dim"], labelled: Benchmark, ranking: Ranking
+) -> dict[str, Any]:
+    """Metrics from features, re-ranked where asked for."""
+    sides = labelled.query, labelled.gallery
+    ids, views = [people(records) for records in sides], [cameras(records) for records in sides]
+    if not ranking.rerank:
+        return evaluate_features(query, gallery, *ids, *views, metric=ranking.metric)
+    labels = Labelled(
+        query_people=np.array(ids[0]),
+        gallery_people=np.array(ids[1]),
+        query_cameras=np.array(views[0]),
+        gallery_cameras=np.array(views[1]),
+    )
+    settings = {name: getattr(ranking, name) for name in ("k1", "k2", "lambda_value", "metric")}
+    result = evaluate_distances(reranked_chunks(query, gallery, **settings), labels)
+    result["protocol"] |= {"metric": ranking.metric, "dimensions": query.shape[1]}
+    return result
+
+
+def reranking(ranking: Ranking) -> dict[str, Any] | None:
+    """How it was re-ranked, for the protocol."""
+    if not ranking.rerank:
+        return None
+    numbers = {"k1": ranking.k1, "k2": ranking.k2, "lambda": ranking.lambda_value}
+    return {"method": "k-reciprocal", **numbers}
+
+
+def encoding(encoder: Encoder, ranking: Ranking) -> Encode:
+    """Features after or before the neck."""
+    return encoder.before_neck if ranking.neck == "before" else encoder
+
+
+def identity_of(path: Path, encoder: Encoder, ranking: Ranking) -> dict[str, Any]:
+    """What a result says about the encoder file it was made with."""
+    header = encoder.header
+    origin = {name: getattr(header, name) for name in ("recipe", "recipe_hash", "step", "init", "seed")}
+    head = {"head": header.head.name if header.head else "none", "neck": ranking.neck if header.head else "none"}
+    return {
+        "encoder": path.name,
+        "encoder_sha256": sha256(path),
+        "backbone": header.backbone,
+        **head,
+        **origin,
+        "trained_on": header.trained_on or "no labels",
+    }
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def people(records: Sequence[Record]) -> list[int]:

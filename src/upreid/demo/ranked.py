@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from upreid.build.labelled import benchmark, features
-from upreid.config.downstream import LabelledSet
+from upreid.config.labelled import LabelledSet
 from upreid.demo.places import STARTS, Places
 from upreid.models.encoder import load_encoder
 from upreid.retrieval.ranking import Labelled, top_ranked

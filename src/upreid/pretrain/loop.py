@@ -8,18 +8,18 @@ import torch
 from upreid.build.labelled import benchmark, result_line, retrieve
 from upreid.build.plan import Plan
 from upreid.build.pretraining import augmentation, loader, preprocess
-from upreid.build.state import capture, exported_backbone
-from upreid.config.downstream import LabelledSet
+from upreid.build.state import capture, exported
 from upreid.config.files import digest, to_dict
+from upreid.config.labelled import LabelledSet
 from upreid.config.pretrain import PretrainConfig
 from upreid.data.dataset import SkipLedger
 from upreid.method import Method, train_step
-from upreid.models.encoder import EncoderHeader, save_encoder
+from upreid.models.encoder import Encoder, EncoderHeader, save_encoder
 from upreid.runtime.checkpoint import save_state
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import Meter, progress, say
-from upreid.runtime.distributed import World, agree
-from upreid.runtime.interrupt import Stop
+from upreid.runtime.distributed import World
+from upreid.runtime.interrupt import Stop, is_time_to_stop
 from upreid.runtime.record import Record
 from upreid.runtime.seed import stream_key
 from upreid.types import ImageBatch, Views
@@ -27,8 +27,6 @@ from upreid.types import ImageBatch, Views
 LICENCE_NOTE = (
     "made from the images of whoever ran the pre-training; their terms decide what the weights may be used for"
 )
-STEPS_BETWEEN_VOTES = 10
-"""Several ranks agree this often on whether to stop: a vote makes the GPU wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +85,7 @@ def one_step(run: Session, views: Views, step: int, meter: Meter) -> None:
 def closing(run: Session, steps_done: int) -> bool:
     """Save where it is time to; return whether the run is to stop here."""
     plan, world = run.plan, run.world
-    votes = world.size == 1 or steps_done % STEPS_BETWEEN_VOTES == 0
-    stops = votes and agree(bool(run.stop), run.compute.device, world)
+    stops = is_time_to_stop(run.stop, steps_done, run.compute.device, world)
     if stops or steps_done == plan.steps or steps_done % plan.save_every == 0:
         save(run, steps_done)
     return stops
@@ -100,9 +97,10 @@ def save(run: Session, steps_done: int) -> None:
     hash_ = digest(to_dict(run.config))
     state = {"step": steps_done, "hash": hash_, "images": len(run.paths), "skipped": run.ledger.state()}
     state |= capture(run.method, run.optimiser)
-    backbone = exported_backbone(run.method)
+    backbone = exported(run.method.network.backbone, run.world)
     if run.world.is_lead:
-        save_encoder(run.config.out / "encoder.safetensors", backbone, header(run.config, hash_, steps_done))
+        encoder = Encoder(backbone, header(run.config, hash_, steps_done))
+        save_encoder(run.config.out / "encoder.safetensors", encoder)
         save_state(run.config.out / "state.pt", state)
 
 
@@ -129,9 +127,9 @@ def monitor(run: Session, steps_done: int) -> None:
     if not run.plan.monitor_every or steps_done % run.plan.monitor_every or not run.world.is_lead:
         return
     assert wanted.root is not None
-    labelled = benchmark(LabelledSet(name=wanted.name, root=wanted.root))
+    labelled = benchmark(LabelledSet(name=wanted.name, root=wanted.root), quiet=True)
     backbone = run.method.network.backbone.eval()
-    result = retrieve(backbone, labelled, preprocess(run.config), run.compute, quiet=True)
+    result = retrieve(lambda images, _: backbone(images), labelled, preprocess(run.config), run.compute, quiet=True)
     backbone.train()
     run.record.observe(steps_done - 1, {key: value for key, value in result.items() if key != "protocol"})
     say(f"step {steps_done}: {result_line(result)}")

@@ -9,16 +9,15 @@ import torch
 
 from upreid.build.plan import Plan, explanations, make_plan
 from upreid.build.pretraining import method as build_method
+from upreid.build.saved import saved_config, saved_state
 from upreid.build.state import restore
-from upreid.config.command_line import parse
-from upreid.config.files import digest, read_json, to_dict, to_flags
+from upreid.config.files import digest, to_dict
 from upreid.config.pretrain import PretrainConfig
 from upreid.data.dataset import SkipLedger
 from upreid.data.sources.folder import index_folder
 from upreid.errors import InputError
 from upreid.method import Method
 from upreid.pretrain.loop import Session, train
-from upreid.runtime.checkpoint import load_state
 from upreid.runtime.compute import Compute, check_compiler, settle
 from upreid.runtime.console import logging_to, say
 from upreid.runtime.distributed import World, join
@@ -38,13 +37,7 @@ def run(config: PretrainConfig) -> int:
 
 def resume(folder: Path) -> int:
     """Go on from the last state in `folder`, with the configuration that it was started with."""
-    if not (folder / "config.json").is_file():
-        raise InputError(f"nothing to resume at {folder}: no config.json; give the --out of an earlier run")
-    saved = read_json(folder / "config.json")
-    if saved.get("program") != "pretrain":
-        raise InputError(f"{folder} holds a run of {saved.get('program')}, not of pretrain; only that can be resumed")
-    settings = saved["settings"] | {"out": str(folder)}
-    return session(parse(PretrainConfig, to_flags(settings), program="pretrain"), resumes=True)
+    return session(saved_config(folder, PretrainConfig, "pretrain"), resumes=True)
 
 
 def session(config: PretrainConfig, *, resumes: bool) -> int:
@@ -64,7 +57,7 @@ def session(config: PretrainConfig, *, resumes: bool) -> int:
         if world.is_lead:
             stack.enter_context(claim(config.out, resume=resumes))
             stack.enter_context(logging_to(config.out / "logs" / "pretrain.log"))
-        state = saved_state(config, len(paths)) if resumes else None
+        state = last_state(config, len(paths)) if resumes else None
         first = 0 if state is None else int(state["step"])
         ledger = SkipLedger(len(paths), config.data.unreadable_share, state["skipped"] if state else ())
         if state is not None:
@@ -105,18 +98,10 @@ def make_sinks(config: PretrainConfig, world: World, first: int) -> list[Journal
     return [Journal(config.out / "metrics.jsonl", resume_at=first), *views]
 
 
-def saved_state(config: PretrainConfig, num_images: int) -> dict[str, Any] | None:
-    """Load the last state; None where the run was stopped before its first save, and so begins again."""
-    path = config.out / "state.pt"
-    if not path.exists():
-        return None
-    state = load_state(path)
-    if state["hash"] != digest(to_dict(config)):
-        raise InputError(
-            f"{path} was saved by a run with another configuration than {config.out / 'config.json'} says; "
-            f"restore that file, or start a new run"
-        )
-    if state["images"] != num_images:
+def last_state(config: PretrainConfig, num_images: int) -> dict[str, Any] | None:
+    """Load the last state, if it was made from the same images."""
+    state = saved_state(config)
+    if state is not None and state["images"] != num_images:
         raise InputError(
             f"{config.data.root} holds {num_images} images and held {state['images']} when the run was saved; "
             f"put them back, or start a new run"

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +52,26 @@ def gather(local: Tensor, world: World) -> Tensor:
     parts = [torch.empty_like(local) for _ in range(world.size)]
     dist.all_gather(parts, local.detach().contiguous())
     return torch.cat(parts)
+
+
+class GatherWithGradient(torch.autograd.Function):
+    """`gather`, through which every rank's gradient flows back to the rank that the rows came from."""
+
+    @staticmethod
+    def forward(context: Any, local: Tensor, world: World) -> Tensor:  # noqa: D102
+        context.world, context.rows = world, len(local)
+        return gather(local, world)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:  # noqa: D102
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total[context.world.rank * context.rows :][: context.rows], None
+
+
+def gather_with_gradient(local: Tensor, world: World) -> Tensor:
+    """Concatenate the ranks' tensors; a loss over all rows, averaged over the ranks by DDP, has the gradient of one process."""
+    return local if world.size == 1 else GatherWithGradient.apply(local, world)  # pyright: ignore[reportReturnType]
 
 
 def average(local: Tensor, world: World) -> Tensor:

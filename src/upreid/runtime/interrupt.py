@@ -5,6 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import torch
+
+from upreid.runtime.distributed import World, agree
+
+STEPS_BETWEEN_VOTES = 10
+"""Several ranks agree this often on whether to stop: a vote makes the GPU wait."""
+
 
 class Stop:
     """Whether somebody asked."""
@@ -33,3 +40,9 @@ def listen() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def is_time_to_stop(stop: Stop, steps_done: int, device: torch.device, world: World) -> bool:
+    """Whether anybody was asked to stop, and this is a step at which all ranks look."""
+    votes = world.size == 1 or steps_done % STEPS_BETWEEN_VOTES == 0
+    return votes and agree(bool(stop), device, world)

@@ -1,0 +1,99 @@
+"""What a fine-tuning begins with: an encoder of ours, weights made elsewhere, or random ones."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import timm
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from upreid.config.finetune import FinetuneConfig
+from upreid.errors import InputError
+from upreid.models.backbone import create_backbone, feature_size, require_resnet, set_last_stride
+from upreid.models.encoder import Encoder, EncoderHeader, is_encoder_file, load_encoder
+from upreid.models.foreign import from_tag, load_into, read_checkpoint
+
+OVERRULED = ("height", "width", "mean", "std", "interpolation", "last_stride")
+"""What `[input]` may say otherwise than the encoder's header."""
+
+
+def starting_point(config: FinetuneConfig) -> tuple[Encoder, list[str]]:
+    """The encoder to begin with, flags applied over its header, and sentences on which of the two decided what.
+
+    Its head, if it was fine-tuned before, is left behind.
+    """
+    encoder, source, sentences = find(config)
+    given = {
+        name: value
+        for name in OVERRULED
+        if (value := getattr(config.input, name)) is not None and value != getattr(encoder.header, name)
+    }
+    header = replace(encoder.header, head=None, **given)
+    sentences.append(f"backbone {header.backbone} from {source}")
+    for name in OVERRULED:
+        flag = f"--input.{name.replace('_', '-')} (recipe or command line)"
+        sentences.append(f"{name} {getattr(header, name)} from {flag if name in given else source}")
+    if "last_stride" in given:
+        set_last_stride(require_resnet(encoder.backbone, header.backbone, "--input.last-stride"), given["last_stride"])
+    if isinstance(encoder.backbone, VisionTransformer) and not {"height", "width"}.isdisjoint(given):
+        encoder.backbone.set_input_size(img_size=(header.height, header.width))  # resamples the position embedding
+    feature_size(encoder.backbone, header.backbone, header.height, header.width)
+    return Encoder(encoder.backbone, header), sentences
+
+
+def find(config: FinetuneConfig) -> tuple[Encoder, str, list[str]]:
+    """Return the encoder that `--init` names, the words for where it comes from, and what is to be said of it."""
+    init, path = config.init, Path(config.init)
+    if init == "random":
+        return random_start(config), "[random] of the recipe", []
+    if path.is_file() and is_encoder_file(path):
+        return load_encoder(path), "the encoder's header", []
+    if path.is_file():
+        return from_elsewhere(config, path)
+    if timm.is_model(init):
+        net, mean, std, sentences = from_tag(init, height=size(config)[0], width=size(config)[1])
+        return with_header(config, net, init, mean, std), f"timm's {init} and [random] of the recipe", sentences
+    raise InputError(
+        f"--init {init}: no such file, and no model of timm's; give an encoder.safetensors of upreid, a checkpoint of "
+        f"LUPerson's or MoCo's, a timm tag such as resnet50.a1_in1k, or the word random"
+    )
+
+
+def from_elsewhere(config: FinetuneConfig, path: Path) -> tuple[Encoder, str, list[str]]:
+    """A checkpoint that another program wrote."""
+    foreign = read_checkpoint(path)
+    height, width = size(config)
+    backbone = create_backbone(foreign.backbone, height=height, width=width)
+    report = load_into(backbone, foreign, path)
+    encoder = with_header(config, backbone, foreign.backbone, foreign.mean, foreign.std)
+    return encoder, f"{path.name} ({foreign.source})", [*foreign.sentences, *report]
+
+
+def random_start(config: FinetuneConfig) -> Encoder:
+    """An untrained encoder, with weights of `train.seed`."""
+    wanted = config.random
+    torch.manual_seed(config.train.seed)
+    backbone = create_backbone(wanted.backbone, height=wanted.height, width=wanted.width, channels=wanted.channels)
+    return with_header(config, backbone, wanted.backbone, wanted.mean, wanted.std, channels=wanted.channels)
+
+
+def size(config: FinetuneConfig) -> tuple[int, int]:
+    """Input size of an encoder that has no header of its own."""
+    return config.input.height or config.random.height, config.input.width or config.random.width
+
+
+def with_header(
+    config: FinetuneConfig,
+    backbone: nn.Module,
+    name: str,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    channels: int | None = None,
+) -> Encoder:
+    """Give a backbone the header that a file would have brought; its size is that of `[random]`."""
+    height, width = (config.random.height, config.random.width) if config.init == "random" else size(config)
+    header = EncoderHeader(
+        backbone=name, channels=channels, last_stride=None, height=height, width=width, mean=mean, std=std
+    )
+    return Encoder(backbone, header)

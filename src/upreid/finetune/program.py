@@ -1,0 +1,145 @@
+"""`upreid finetune`: train an encoder on a labelled set (BoT, MGN, TransReID), and evaluate it."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from upreid.build.checkup import refuse_faults
+from upreid.build.finetuning import (
+    Schedule,
+    augmentation,
+    optimiser,
+    pk_batches,
+    schedule,
+    trainee,
+    training_set,
+)
+from upreid.build.labelled import benchmark, encoding, identity_of, result_line, retrieve
+from upreid.build.saved import saved_config, saved_state
+from upreid.build.split import in_words, split_facts, training_part
+from upreid.build.start import starting_point
+from upreid.build.state import check_world, restore_module
+from upreid.config.files import digest, to_dict
+from upreid.config.finetune import FinetuneConfig
+from upreid.data.benchmarks import Benchmark
+from upreid.finetune.checks import check_numbers
+from upreid.finetune.loop import Session, train
+from upreid.models.encoder import load_encoder
+from upreid.runtime.compute import Compute, settle
+from upreid.runtime.console import logging_to, say
+from upreid.runtime.distributed import World, join
+from upreid.runtime.files import write_text
+from upreid.runtime.folder import claim
+from upreid.runtime.interrupt import Stop, listen
+from upreid.runtime.journal import Journal
+from upreid.runtime.provenance import provenance
+from upreid.runtime.record import Record
+
+
+def run(config: FinetuneConfig) -> int:
+    """Train from the start, then evaluate; return the exit code: 0, or 128 + the signal that asked to stop."""
+    return session(config, resumes=False)
+
+
+def resume(folder: Path) -> int:
+    """Go on from the last state in `folder`, with the configuration that it was started with."""
+    return session(saved_config(folder, FinetuneConfig, "finetune"), resumes=True)
+
+
+def session(config: FinetuneConfig, *, resumes: bool) -> int:
+    """Build the parts, claim the folder, train, evaluate. Nothing is written before everything has been built."""
+    check_numbers(config)
+    on_cpu = config.train.device == "cpu" or not torch.cuda.is_available()
+    compute = settle(config.train.device, config.train.threads, config.train.workers, workers_wanted=1 if on_cpu else 4)
+    torch.set_num_threads(compute.threads)
+    with ExitStack() as stack:
+        with join(compute.device) as world, listen() as stop:
+            part, labelled, first = prepare(config, compute, world, stop, stack, resumes=resumes)
+            code = train(part, first)
+        if code == 0 and world.is_lead:  # the other ranks are done: an evaluation may outlast their patience
+            finish(config, labelled, part.split, compute)
+        return code
+
+
+def prepare(
+    config: FinetuneConfig, compute: Compute, world: World, stop: Stop, stack: ExitStack, *, resumes: bool
+) -> tuple[Session, Benchmark, int]:
+    """Everything that can go wrong before the first step goes wrong here."""
+    labelled = benchmark(config.data, quiet=not world.is_lead)
+    records = training_part(config.data, labelled.train)
+    pk_batches(config, records, world)  # what is impossible is said before minutes are spent on weights and images
+    remarks = refuse_faults(labelled)
+    start, origins = starting_point(config)
+    data = training_set(config, records, start.preprocess, compute, world)
+    facts = split_facts(config.data, records, len(labelled.train))
+    net = trainee(config, start, data, in_words(config.data, facts))
+    plan, adam = schedule(config, data.batches), optimiser(config, net)
+    if world.is_lead:
+        stack.enter_context(claim(config.out, resume=resumes))
+        stack.enter_context(logging_to(config.out / "logs" / "finetune.log"))
+        introduce(config, plan, compute, world, [*remarks, *origins, counted(facts, plan)], resumes=resumes)
+    state = saved_state(config) if resumes else None
+    first = 0 if state is None else int(state["step"])
+    if state is not None:
+        check_world(state, world)
+        restore_module("trainee", net, state, world)
+        adam.load_state_dict(state["optimiser"])
+    if world.is_lead and resumes:
+        say(f"resuming {config.out} at step {first} of {plan.steps}")
+    journal = [stack.enter_context(Journal(config.out / "metrics.jsonl", resume_at=first))] if world.is_lead else []
+    part = Session(
+        config=config,
+        plan=plan,
+        data=data,
+        net=net,
+        augment=augmentation(config, start.preprocess),
+        optimiser=adam,
+        record=Record(journal),
+        compute=compute,
+        world=world,
+        split=facts,
+        stop=stop,
+    )
+    return part, labelled, first
+
+
+def counted(facts: dict[str, Any], plan: Schedule) -> str:
+    """Images, people and steps, in one sentence."""
+    return (
+        f"{facts['training_images']} images of {facts['training_people']} people, "
+        f"{plan.steps_per_epoch} steps per epoch, {plan.steps} steps"
+    )
+
+
+def introduce(
+    config: FinetuneConfig, plan: Schedule, compute: Compute, world: World, sentences: list[str], *, resumes: bool
+) -> None:
+    """Say what decided what, and write config.json with everything resolved."""
+    compute.announce()
+    for sentence in sentences:
+        say(sentence)
+    if resumes:
+        return
+    settings = to_dict(config)
+    facts = {"program": "finetune", "hash": digest(settings), "settings": settings}
+    resolved = {
+        "steps": plan.steps,
+        "device": str(compute.device),
+        "threads": compute.threads,
+        "world_size": world.size,
+    }
+    text = json.dumps({**facts, "resolved": resolved, **provenance()}, indent=2)
+    write_text(config.out / "config.json", text + "\n")
+
+
+def finish(config: FinetuneConfig, labelled: Benchmark, split: dict[str, Any], compute: Compute) -> None:
+    """Evaluate what was saved, write the numbers."""
+    path = config.out / "encoder.safetensors"
+    encoder = load_encoder(path, device=compute.device)
+    result = retrieve(encoding(encoder, config.test), labelled, encoder.preprocess, compute, config.test)
+    result["protocol"] |= {**identity_of(path, encoder, config.test), **split}
+    write_text(config.out / "retrieval.json", json.dumps(result, indent=2) + "\n")
+    say(f"{labelled.name}: {result_line(result)}")
