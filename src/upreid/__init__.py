@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from upreid.models.encoder import load_encoder
     from upreid.retrieval.metrics import evaluate_features
+    from upreid.retrieval.rerank import rerank
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate_features", "load_encoder"]
+__all__ = ["__version__", "evaluate_features", "load_encoder", "rerank"]
 
-HOMES = {"load_encoder": "upreid.models.encoder", "evaluate_features": "upreid.retrieval.metrics"}
+HOMES = {
+    "load_encoder": "upreid.models.encoder",
+    "evaluate_features": "upreid.retrieval.metrics",
+    "rerank": "upreid.retrieval.rerank",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -101,7 +101,7 @@ def report(labelled: Benchmark, found: Findings, chance: float | None, *, images
     told = {"junk_dropped": "junk images dropped", "distractors": "distractors in the gallery"}
     told["names_not_matched"] = "files whose names do not match"
     lines += [f"  {labelled.facts[key]} {words}" for key, words in told.items() if labelled.facts.get(key)]
-    lines += [f"note:  {remark}" for remark in found.remarks]
+    lines += [f"note:  {remark}" for remark in (*labelled.facts["differs_from_published"], *found.remarks)]
     if chance is not None:
         lines.append(f"ok:    the whole evaluation ran on random features: mAP {chance:.2f} by chance")
     if images_were_read and not found.faults:

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import upreid
 from upreid.errors import InputError
 from upreid.retrieval import neighbours
 from upreid.retrieval.metrics import evaluate_distances
@@ -222,6 +223,7 @@ def test_images_that_are_all_copies_of_one_are_all_as_near() -> None:
 def test_arrays_lists_and_tensors_give_the_same_and_stay_as_they_are() -> None:
     features = crowd(2)
     whole = rerank(*features, quiet=True)
+    assert np.array_equal(upreid.rerank(*features, k1=20, k2=6, lambda_value=0.3, quiet=True), whole)
     for kind in (torch.tensor, np.ndarray.tolist, np.float64):
         assert np.array_equal(rerank(*(kind(part) for part in features), quiet=True), whole)
     frozen = [part.copy() for part in features]

@@ -26,7 +26,6 @@ def quick_checkup(labelled: Benchmark) -> Findings:
             found.faults.append(f"the {part} list is empty")
     if found.faults:
         return found
-    found.remarks += labelled.facts.get("differs_from_published", [])
     check_overlap(labelled, found)
     check_matches(labelled, found)
     entries = len(labelled.gallery)

@@ -33,7 +33,8 @@ def starting_point(config: FinetuneConfig) -> tuple[Encoder, list[str]]:
     sentences.append(f"backbone {header.backbone} from {source}")
     for name in OVERRULED:
         flag = f"--input.{name.replace('_', '-')} (recipe or command line)"
-        sentences.append(f"{name} {getattr(header, name)} from {flag if name in given else source}")
+        said = getattr(config.input, name) is not None
+        sentences.append(f"{name} {getattr(header, name)} from {flag if said else source}")
     if "last_stride" in given:
         set_last_stride(require_resnet(encoder.backbone, header.backbone, "--input.last-stride"), given["last_stride"])
     if isinstance(encoder.backbone, VisionTransformer) and not {"height", "width"}.isdisjoint(given):
