@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from upreid.config.command_line import choices_of
 from upreid.config.flag_tables import flat, merged, nested, without_none
-from upreid.config.grid_checks import check_grid
+from upreid.config.grid_checks import check_grid, check_seeds
 from upreid.config.recipe import load
 from upreid.config.study import Arm, Corpus, Cross, Grid, Setting
 from upreid.errors import InputError, nearest
@@ -45,9 +45,22 @@ def grid_of(table: dict[str, Any], where: str) -> Grid:
         table["arms"] |= crossed(name, cross)
     for name in {"seeds", "compare"} & table.keys():
         table[name] = tuple(tuple(one) if isinstance(one, list) else one for one in listed(table[name], name, where))
+    check_seeds(table.get("seeds", ()), where)
+    table["compare"] = spelt_out(table.get("compare", ()), list(table["arms"]), where)
     grid = fill(Grid, table, where)
     check_grid(grid, where)
     return grid
+
+
+def spelt_out(pairs: Any, arms: list[str], where: str) -> tuple[tuple[str, str], ...]:
+    """`["*", "moco"]` stands for every other arm against `moco`."""
+    found: list[tuple[str, str]] = []
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2 or not all(isinstance(arm, str) for arm in pair):
+            raise InputError(f"{where}: compare holds {pair!r}; give pairs of arms")
+        first, second = pair
+        found += [(arm, second) for arm in arms if arm != second] if first == "*" else [(first, second)]
+    return tuple(found)
 
 
 def to_table(grid: Grid) -> dict[str, Any]:

@@ -1,25 +1,23 @@
 """Whether the parts of a grid fit together."""
 
 import re
+from collections.abc import Sequence
 
 from upreid.config.study import Grid, Setting
 from upreid.errors import InputError, nearest
 
+SEEDS_APART = 1000
+"""Between the fine-tuning seeds of one pre-training."""
 CHOSEN_ON = 1
 """Corpus seed that the shipped defaults were chosen on: it bears no claim."""
 
 
 def check_grid(grid: Grid, where: str) -> None:
     """Refuse a grid whose parts do not fit together."""
-    whole = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in grid.seeds)
-    if not grid.seeds or not whole or len(set(grid.seeds)) < len(grid.seeds):
-        raise InputError(f"{where}: seeds {list(grid.seeds)} must be different whole numbers, one or more")
     for owner, corpus in named_corpora(grid).items():
         if corpus not in grid.corpora:
             raise InputError(f"{where}: {owner} names corpus '{corpus}'{nearest(corpus, list(grid.corpora))}")
     for pair in grid.compare:
-        if not isinstance(pair, tuple) or len(pair) != 2:
-            raise InputError(f"{where}: compare holds {pair!r}; give pairs of arms")
         for arm in pair:
             if arm not in grid.arms:
                 raise InputError(f"{where}: compare names arm '{arm}'{nearest(arm, list(grid.arms))}")
@@ -30,6 +28,15 @@ def check_grid(grid: Grid, where: str) -> None:
             f"{where}: purpose = 'claiming' on corpus seed {CHOSEN_ON}, which the defaults were chosen on; use another"
         )
     check_names(grid, where)
+
+
+def check_seeds(seeds: Sequence[object], where: str) -> None:
+    """Different whole numbers, below those of repeated fine-tunings."""
+    whole = all(type(seed) is int and 0 <= seed < SEEDS_APART for seed in seeds)
+    if not seeds or not whole or len(set(seeds)) < len(seeds):
+        raise InputError(
+            f"{where}: seeds {list(seeds)} must be different whole numbers below {SEEDS_APART}, one or more"
+        )
 
 
 def check_names(grid: Grid, where: str) -> None:

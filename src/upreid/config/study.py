@@ -88,6 +88,6 @@ class Grid:
     settings: dict[str, Setting]
     arms: dict[str, Arm]
     compare: tuple[tuple[str, str], ...] = ()
-    """Pairs of arms whose differences are reported: the first minus the second."""
+    """Pairs of arms whose differences are reported, the first minus the second; `*` for the first is every other arm."""
     flags: Table = field(default_factory=dict)
     """Flags of every pre-training, over those of its recipe."""

@@ -6,13 +6,12 @@ from typing import Any
 
 from upreid.config.files import digest
 from upreid.config.flag_tables import merged
+from upreid.config.grid_checks import SEEDS_APART
 from upreid.config.recipe import recipe_table
 from upreid.config.study import Arm, Grid, Setting
 from upreid.data.synthetic.corpus_folder import GENERATOR
 
 PRETRAIN = "pretrain"
-SEEDS_APART = 1000
-"""Between the fine-tuning seeds of one pre-training; below it, seeds of pre-trainings do not meet them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,67 +1,27 @@
 """What there is of a study, in words: tables of what is finished, differences by seed, and what is missing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from upreid.config.study import Grid
 from upreid.runtime.files import write_text
-from upreid.study.cells import PRETRAIN, Cell, cells_of
-from upreid.study.memory import recall
+from upreid.study.cells import PRETRAIN
+from upreid.study.findings import LABELS, RETRIEVAL, Findings, look
 from upreid.study.places import Places
-from upreid.study.results import Result, read_result
-from upreid.study.statistics import ENOUGH_FOR_A_CLAIM, Interval, by_seed, interval, paired
+from upreid.study.plots import write_plots
+from upreid.study.statistics import ENOUGH_FOR_A_CLAIM, Interval, interval, paired
 from upreid.table import markdown
 
-RETRIEVAL = {"mAP": "mAP", "rank1": "Rank-1", "mINP": "mINP"}
 MOST_NAMED = 40
-
-
-@dataclass(frozen=True, kw_only=True)
-class Findings:
-    """A study and what its folder holds of it."""
-
-    name: str
-    grid: Grid
-    cells: Sequence[Cell]
-    results: Sequence[Result]
-    unfinished: Sequence[Cell]
-
-    def scores(self, stage: str, arm: str, metric: str) -> dict[int, float]:
-        """Seed -> value of a metric, averaged over repeats."""
-        found = [one for one in self.results if (one.stage, one.arm) == (stage, arm) and metric in one.metrics]
-        return by_seed([(one.seed, one.metrics[metric]) for one in found])
-
-    def stages(self) -> list[str]:
-        """What there are results of."""
-        there = {one.stage for one in self.results}
-        return [stage for stage in [*self.grid.settings, PRETRAIN] if stage in there]
-
-    def metrics(self, stage: str) -> list[str]:
-        """What a stage measured."""
-        names = dict.fromkeys(name for one in self.results if one.stage == stage for name in one.metrics)
-        chosen = [name for name in RETRIEVAL if name in names]
-        return chosen or [name for name in names if name != "steps"]
-
-
-def look(places: Places) -> Findings:
-    """Read a study's folder; it may be running."""
-    name, grid, digests = recall(places)
-    cells = cells_of(grid)
-    found = [read_result(cell, places, digests[cell.name]) for cell in cells]
-    return Findings(
-        name=name,
-        grid=grid,
-        cells=cells,
-        results=[one for one in found if one is not None],
-        unfinished=[cell for cell, one in zip(cells, found, strict=True) if one is None],
-    )
+MOST_AT_ONCE = 4
+"""Comparisons that need no word about chance."""
 
 
 def show(places: Places) -> None:
-    """Print the report, and keep it as `table.md`."""
+    """Print the report, and keep it as `table.md`, with a plot a stage."""
     findings = look(places)
     text = "\n".join(report(findings)) + "\n"
     write_text(places.out / "table.md", text)
+    write_plots(findings, places)
     print(text, end="")
 
 
@@ -104,18 +64,23 @@ def describe(grid: Grid, stage: str) -> str:
 
 
 def scores_table(findings: Findings, stage: str) -> list[str]:
-    """A row an arm."""
-    metrics = findings.metrics(stage)
-    rows = []
+    """A row an arm; where a stage measured much, a row a metric."""
+    metrics, rows = findings.metrics(stage), []
     for arm in findings.grid.arms:
         found = {name: findings.scores(stage, arm, name) for name in metrics}
-        if not any(found.values()):
-            continue
-        cells = [spread(interval(list(values.values()))) if values else "" for values in found.values()]
-        spent = minutes(findings, stage, arm)
-        rows.append([arm, *cells, spent, str(max(len(values) for values in found.values()))])
-    head = ["arm", *(RETRIEVAL.get(name, name) for name in metrics), "minutes", "n"]
-    return markdown(head, rows)
+        if any(found.values()):
+            cells = [spread(interval(list(values.values()))) if values else "" for values in found.values()]
+            n = max(len(values) for values in found.values())
+            rows.append([arm, *cells, minutes(findings, stage, arm), str(n)])
+    return laid_out(["arm", *(LABELS.get(name, name) for name in metrics), "minutes", "n"], rows, metrics)
+
+
+def laid_out(head: list[str], rows: list[list[str]], metrics: Sequence[str]) -> list[str]:
+    """A Markdown table; turned by a quarter where it would be too wide to read."""
+    if set(metrics) <= set(RETRIEVAL):
+        return markdown(head, rows)
+    first, *turned = [list(row) for row in zip(head, *rows, strict=True)]
+    return markdown(first, [row for row in turned if any(row[1:])])
 
 
 def minutes(findings: Findings, stage: str, arm: str) -> str:
@@ -125,22 +90,29 @@ def minutes(findings: Findings, stage: str, arm: str) -> str:
 
 
 def differences_table(findings: Findings, stage: str) -> list[str]:
-    """A row a comparison, and what its size admits."""
-    metrics, rows, least = findings.metrics(stage), [], ENOUGH_FOR_A_CLAIM
-    if stage == PRETRAIN:
-        return []
-    for first, second in findings.grid.compare:
+    """A row a comparison (or a column, as above), and what its size admits."""
+    metrics, rows, counts = findings.metrics(stage), [], []
+    for first, second in [] if stage == PRETRAIN else findings.grid.compare:
         values = [paired(findings.scores(stage, first, name), findings.scores(stage, second, name)) for name in metrics]
-        if not any(values):
-            continue
-        n = max(len(some) for some in values)
-        least = min(least, n)
-        rows.append([f"{first} - {second}", *(difference(interval(some)) if some else "" for some in values), str(n)])
+        if any(values):
+            counts.append(max(len(some) for some in values))
+            cells = [difference(interval(some)) if some else "" for some in values]
+            rows.append([f"{first} - {second}", *cells, str(counts[-1])])
     if not rows:
         return []
-    head = ["difference", *(RETRIEVAL.get(name, name) for name in metrics), "n"]
-    warning = f"Fewer than {ENOUGH_FOR_A_CLAIM} paired seeds (n = {least}): screening, no claim."
-    return [*markdown(head, rows), *(["", warning] if least < ENOUGH_FOR_A_CLAIM else [])]
+    table = laid_out(["difference", *(LABELS.get(name, name) for name in metrics), "n"], rows, metrics)
+    few = f"Fewer than {ENOUGH_FOR_A_CLAIM} paired seeds (n = {min(counts)}): screening, no claim."
+    return [*table, *caution(rows), *(["", few] if min(counts) < ENOUGH_FOR_A_CLAIM else [])]
+
+
+def caution(rows: Sequence[Sequence[str]]) -> list[str]:
+    """What many intervals at once mean."""
+    if len(rows) <= MOST_AT_ONCE:
+        return []
+    return [
+        "",
+        f"{len(rows)} comparisons at once: about one in twenty leaves zero out by chance (no correction is made).",
+    ]
 
 
 def spread(value: Interval) -> str:
@@ -149,11 +121,11 @@ def spread(value: Interval) -> str:
 
 
 def difference(value: Interval) -> str:
-    """Mean and interval; bold where zero is outside."""
+    """Mean and interval; bold where zero is outside and there are seeds enough to say so."""
     if value.low is None or value.high is None:
         return f"{value.mean:+.2f}"
     text = f"{value.mean:+.2f} [{value.low:+.2f}, {value.high:+.2f}]"
-    return f"**{text}**" if value.is_clear_of_zero else text
+    return f"**{text}**" if value.is_clear_of_zero and value.n >= ENOUGH_FOR_A_CLAIM else text
 
 
 def number(value: float) -> str:
