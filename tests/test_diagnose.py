@@ -39,9 +39,11 @@ def test_a_run_is_looked_into_and_left_as_it_is(recipe: str, terms: int, corpus:
 
     run = pretrained(corpus, tmp_path / "run", recipe)
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
-    data = ["--data.name", "market1501", "--data.root", str(corpus / "market1501")]
+    moved = (corpus / "wild").rename(tmp_path / "wild")
+    data = ["--unlabelled", str(moved), "--data.name", "market1501", "--data.root", str(corpus / "market1501")]
     where = ["--out", str(tmp_path / "found.json"), "--threads", "1", "--workers", "0", "--device", "cpu"]
     assert main(["diagnose", str(run), *data, "--images", "24", *where]) == 0
+    moved.rename(corpus / "wild")
     found = json.loads((tmp_path / "found.json").read_text())
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
     gradients = {name: value for name, value in found.items() if name.startswith("gradient_")}

@@ -44,7 +44,7 @@ def run(config: DiagnoseConfig) -> dict[str, Any]:
     compute = settle(config.device, config.threads, config.workers, workers_wanted=1)
     compute.start()
     labelled = benchmark(config.data)
-    taken_up = take_up(config.run, compute)
+    taken_up = take_up(config.run, compute, config.unlabelled)
     numbers = {**on_views(taken_up, config), **on_people(taken_up, labelled)}
     protocol = {
         "run_hash": taken_up.hash,

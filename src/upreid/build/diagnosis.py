@@ -39,15 +39,18 @@ class TakenUp:
     step: int
 
 
-def take_up(folder: Path, compute: Compute) -> TakenUp:
-    """Load a run's configuration and state; InputError where they do not belong together."""
+def take_up(folder: Path, compute: Compute, unlabelled: Path | None = None) -> TakenUp:
+    """Load a run's configuration and state; InputError where they do not belong together.
+
+    `unlabelled` is where its images are now, if they have moved.
+    """
     config = saved_config(folder, PretrainConfig, "pretrain")
     state, hash_ = load_state(folder / "state.pt"), digest(to_dict(config))
     if state["hash"] != hash_:
         raise InputError(
             f"{folder / 'state.pt'} was saved by a run with another configuration than config.json says; restore that file"
         )
-    paths = index_folder(config.data.root)
+    paths = index_folder(unlabelled or config.data.root)
     eager = replace(config, train=replace(config.train, compile=False))
     method = build_method(eager, compute, World(), max(len(paths) // config.train.batch, 1))
     for name, module in (("network", method.network), ("teacher", method.teacher)):

@@ -16,6 +16,8 @@ class DiagnoseConfig:
     data: LabelledSet
     out: Path | None = None
     """JSON file for the numbers."""
+    unlabelled: Path | None = None
+    """Folder of unlabelled images; that of the run where not given."""
     images: int = 1024
     """Unlabelled images to look at; all where there are fewer."""
     seed: int = 1

@@ -1,10 +1,6 @@
 """Programs run side by side, each in a process of its own, in the order that their needs allow."""
 
-import ctypes
-import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,17 +9,13 @@ from pathlib import Path
 from upreid.errors import InputError
 from upreid.runtime.console import Meter, progress, say
 from upreid.runtime.interrupt import Stop, listen
+from upreid.runtime.processes import Slot, halt, launch
 
 SECONDS_BETWEEN_LOOKS = 0.25
-SECONDS_TO_SAVE = 60
+SECONDS_BETWEEN_REPORTS = 2.0
+"""How far a run is stands in its journal, which takes time to read."""
 PARTS = 1000
 """Progress is counted in thousandths of the work."""
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-DIES_WITH_PARENT = 1
-"""`PR_SET_PDEATHSIG` of Linux's prctl."""
-
-Slot = dict[str, str]
-"""Where one job runs: variables added to its environment, such as the GPU that it sees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +63,9 @@ class Shift:
             if job is None:
                 return
             say(f"begun: {job.name}")
-            self.running[slot] = Running(job, launch(job, self.logs, self.slots[slot]), time.monotonic())
+            self.running[slot] = Running(
+                job, launch(job.words(), log_of(job, self.logs), self.slots[slot]), time.monotonic()
+            )
             self.waiting.remove(job)
 
     def look(self) -> None:
@@ -118,7 +112,7 @@ def run_jobs(
     shift = Shift(logs=logs, slots=slots, waiting=[job for job in jobs if job.name not in finished], finished=finished)
     if not shift.waiting:
         return
-    total = shift.work_left()
+    total, due = shift.work_left(), 0.0
     with listen() as stop, progress(what, PARTS, "thousandths of the work") as meter:
         try:
             while shift.waiting or shift.running:
@@ -127,8 +121,11 @@ def run_jobs(
                 shift.look()
                 if shift.failed and not keeps_going:
                     raise InputError(next(iter(shift.failed.values())))
-                report(meter, shift, total)
+                if time.monotonic() >= due:
+                    report(meter, shift, total)
+                    due = time.monotonic() + SECONDS_BETWEEN_REPORTS
                 time.sleep(SECONDS_BETWEEN_LOOKS)
+            report(meter, shift, total)
         finally:
             halt([run.process for run in shift.running.values()])
     check_failures(shift)
@@ -139,30 +136,6 @@ def report(meter: Meter, shift: Shift, total: float) -> None:
     now = int(PARTS * (total - shift.work_left()) / total)
     if now > meter.done:
         meter.advance(now - meter.done, note=", ".join(run.job.name for run in shift.running.values()))
-
-
-def launch(job: Job, logs: Path, slot: Slot) -> subprocess.Popen[bytes]:
-    """Start a job in a group of its own, so that Ctrl-C reaches only the tour, which passes it on."""
-    path = log_of(job, logs)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "upreid", *job.words()]
-    with path.open("ab") as log:
-        return subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=os.environ | ONE_THREAD | slot,
-            start_new_session=True,
-            preexec_fn=end_with_parent(),
-        )
-
-
-def end_with_parent() -> Callable[[], None] | None:
-    """What makes a new process save and stop when the tour is killed outright; None where the system cannot."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl  # looked up before the fork
-    return lambda: prctl(DIES_WITH_PARENT, signal.SIGTERM)
 
 
 def log_of(job: Job, logs: Path) -> Path:
@@ -198,15 +171,3 @@ def check_stop(stop: Stop) -> None:
     """Leave where the user asked to."""
     if stop:
         raise InputError("stopped; run the same command again to go on")
-
-
-def halt(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ask processes to save and stop; insist after a minute."""
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-    for process in processes:
-        try:
-            process.wait(timeout=SECONDS_TO_SAVE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -11,6 +11,7 @@ import torch
 from upreid.config.command_line import parse
 from upreid.config.diagnose import DiagnoseConfig
 from upreid.config.evaluate import EvaluateConfig
+from upreid.config.files import read_json
 from upreid.config.finetune import FinetuneConfig
 from upreid.config.pretrain import PretrainConfig
 from upreid.config.recipe import flags, read_recipe
@@ -66,15 +67,25 @@ def line_of(cell: Cell, places: Places, machine: Machine) -> list[str]:
     seed = ["--train.seed", str(cell.train_seed)]
     own = flags(cell.flags)
     if cell.program == "pretrain":
-        wild = ["--data.root", str(places.corpus(cell.corpus) / "wild")]
-        return ["pretrain", str(cell.recipe), *wild, *out, *own, *seed, *machine.flags("train.")]
+        return [
+            "pretrain",
+            str(cell.recipe),
+            "--data.root",
+            str(places.wild(cell.corpus)),
+            *out,
+            *own,
+            *seed,
+            *machine.flags("train."),
+        ]
     if cell.program == "finetune":
         init = ["--init", str(places.encoder(cell.source)) if cell.source else "random"]
         return ["finetune", str(cell.recipe), *init, *data, *out, *own, *seed, *machine.flags("train.")]
     assert cell.source is not None
-    what = places.run(cell.source) if cell.program == "diagnose" else places.encoder(cell.source)
     file = ["--out", str(places.run(cell) / RESULT_FILES[cell.program])]
-    return [cell.program, str(what), *data, *file, *own, *machine.flags("")]
+    if cell.program == "diagnose":
+        images = ["--unlabelled", str(places.wild(cell.source.corpus))]
+        return ["diagnose", str(places.run(cell.source)), *data, *images, *file, *own, *machine.flags("")]
+    return ["evaluate", str(places.encoder(cell.source)), *data, *file, *own, *machine.flags("")]
 
 
 def synth_line(name: str, corpus: Corpus, places: Places) -> list[str]:
@@ -100,8 +111,10 @@ def parsed(line: Sequence[str]) -> Any:
     return parse(SCHEMAS[program], [*before, *rest], program=program)
 
 
-def resumed(cell: Cell, folder: Path) -> list[str] | None:
-    """How an interrupted training goes on; None where there is nothing to go on from."""
-    if cell.program in ("pretrain", "finetune") and (folder / "config.json").exists():
-        return [cell.program, "--resume", str(folder)]
-    return None
+def resumed(cell: Cell, folder: Path, line: Sequence[str]) -> list[str] | None:
+    """How an interrupted training goes on; None where there is nothing to go on from, or its images have moved."""
+    path = folder / "config.json"
+    if cell.program not in ("pretrain", "finetune") or not path.exists():
+        return None
+    root = read_json(path).get("settings", {}).get("data", {}).get("root")
+    return [cell.program, "--resume", str(folder)] if root == line[line.index("--data.root") + 1] else None

@@ -34,6 +34,10 @@ class Places:
         """Rendered people."""
         return self.out / "corpora" / name
 
+    def wild(self, name: str) -> Path:
+        """The unlabelled people of a corpus."""
+        return self.corpus(name) / "wild"
+
     def labelled(self, name: str) -> Path:
         """The labelled people of a corpus."""
         return self.corpus(name) / "market1501"

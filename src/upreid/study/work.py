@@ -78,7 +78,7 @@ def job_of(cell: Cell, places: Places, machine: Machine, study: str, grid: Grid,
 def start(cell: Cell, folder: Path, line: list[str]) -> list[str]:
     """Go on where a run was stopped; else begin anew, and leave nothing of what was there."""
     wait_until_free(folder)  # a study that was killed outright leaves processes that are still saving
-    going_on = resumed(cell, folder)
+    going_on = resumed(cell, folder, line)
     if going_on is None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
