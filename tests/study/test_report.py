@@ -73,6 +73,7 @@ def test_a_result_of_other_settings_is_none(tmp_path: Path) -> None:
     places, cells = begun(tmp_path)
     put(places, cells["frozen/moco-s1"], {"mAP": 1.0}, digest="other")
     assert cells["frozen/moco-s1"].name in [cell.name for cell in look(places).unfinished]
+    assert any("1 have a result that was made with other settings" in line for line in report(look(places)))
 
 
 def test_a_broken_result_is_named(tmp_path: Path) -> None:
@@ -112,6 +113,10 @@ def test_the_report_is_kept_with_its_plots(tmp_path: Path, capsys: pytest.Captur
     show(places)
     assert (tmp_path / "table.md").read_text() == capsys.readouterr().out
     assert "moco (2)" not in (tmp_path / "diagnosis.svg").read_text()
+    assert not (tmp_path / "frozen-differences.svg").exists()
+    put(places, cells["frozen/both-s2"], {"mAP": 2.5, "rank1": 2.0, "mINP": 3.0})
+    show(places)
+    assert (tmp_path / "frozen-differences.svg").exists()
     assert (tmp_path / "frozen.svg").read_text().count("<svg") == 1
 
 

@@ -8,7 +8,7 @@ from upreid.study.cells import PRETRAIN, Cell, cells_of
 from upreid.study.memory import recall
 from upreid.study.places import Places
 from upreid.study.results import Result, read_result
-from upreid.study.statistics import by_seed
+from upreid.study.statistics import by_seed, paired
 
 RETRIEVAL = ("mAP", "rank1", "mINP")
 LABELS = {"mAP": "mAP", "rank1": "Rank-1", "mINP": "mINP"}
@@ -23,11 +23,22 @@ class Findings:
     cells: Sequence[Cell]
     results: Sequence[Result]
     unfinished: Sequence[Cell]
+    stale: int
+    """Unfinished cells with a result that was made with other settings."""
 
     def scores(self, stage: str, arm: str, metric: str) -> dict[int, float]:
         """Seed -> value of a metric, averaged over repeats."""
         found = [one for one in self.results if (one.stage, one.arm) == (stage, arm) and metric in one.metrics]
         return by_seed([(one.seed, one.metrics[metric]) for one in found])
+
+    def differences(self, stage: str, metric: str) -> dict[str, list[float]]:
+        """The grid's comparisons -> a difference for each seed that both arms have; pre-trainings are not compared."""
+        if stage == PRETRAIN:
+            return {}
+        return {
+            f"{first} - {second}": paired(self.scores(stage, first, metric), self.scores(stage, second, metric))
+            for first, second in self.grid.compare
+        }
 
     def stages(self) -> list[str]:
         """What there are results of."""
@@ -46,10 +57,12 @@ def look(places: Places) -> Findings:
     name, grid, digests = recall(places)
     cells = cells_of(grid)
     found = [read_result(cell, places, digests[cell.name]) for cell in cells]
+    unfinished = [cell for cell, one in zip(cells, found, strict=True) if one is None]
     return Findings(
         name=name,
         grid=grid,
         cells=cells,
         results=[one for one in found if one is not None],
-        unfinished=[cell for cell, one in zip(cells, found, strict=True) if one is None],
+        unfinished=unfinished,
+        stale=sum(places.result(cell).is_file() for cell in unfinished),
     )

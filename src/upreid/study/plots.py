@@ -21,36 +21,43 @@ COLOUR, POINT = "#00798c", "#8d8d8d"
 
 
 def write_plots(findings: Findings, places: Places) -> None:
-    """One SVG a stage, with a panel a metric."""
+    """Two SVGs a stage, arms and their paired differences, with a panel a metric."""
     for stage in findings.stages():
-        write_text(places.out / f"{stage}.svg", as_svg(draw(findings, stage)))
+        metrics = findings.metrics(stage)
+        arms = {
+            name: {arm: list(findings.scores(stage, arm, name).values()) for arm in findings.grid.arms}
+            for name in metrics
+        }
+        pairs = {name: findings.differences(stage, name) for name in metrics}
+        write_text(places.out / f"{stage}.svg", as_svg(draw(arms)))
+        if any(some for row in pairs.values() for some in row.values()):
+            write_text(places.out / f"{stage}-differences.svg", as_svg(draw(pairs, is_difference=True)))
 
 
-def draw(findings: Findings, stage: str) -> Figure:
-    """Panels of a stage."""
-    metrics = findings.metrics(stage)
-    columns = min(PANELS_A_ROW, len(metrics))
-    rows = math.ceil(len(metrics) / columns)
-    height = 0.8 + 0.28 * len(findings.grid.arms)
-    figure = Figure(figsize=(4.2 * columns, height * rows), layout="constrained")
+def draw(values: dict[str, dict[str, list[float]]], *, is_difference: bool = False) -> Figure:
+    """A panel for each metric: name -> label -> one value a seed."""
+    columns = min(PANELS_A_ROW, len(values))
+    rows = math.ceil(len(values) / columns)
+    labels = {label for row in values.values() for label, some in row.items() if some}
+    figure = Figure(figsize=(4.4 * columns, (0.8 + 0.3 * len(labels)) * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, metric in zip(panels, metrics, strict=False):
-        panel(axes, findings, stage, metric)
-    for axes in list(figure.axes)[len(metrics) :]:
+    for axes, (metric, row) in zip(panels, values.items(), strict=False):
+        panel(axes, metric, {label: some for label, some in row.items() if some})
+        if is_difference:
+            axes.axvline(0, color=POINT, linewidth=0.8)
+    for axes in figure.axes[len(values) :]:
         axes.remove()
     return figure
 
 
-def panel(axes: Any, findings: Findings, stage: str, metric: str) -> None:
-    """A row an arm: small points for seeds, a large one and a bar for mean and 95 % interval."""
-    arms = [arm for arm in findings.grid.arms if findings.scores(stage, arm, metric)]
-    for place, arm in enumerate(arms):
-        values = list(findings.scores(stage, arm, metric).values())
+def panel(axes: Any, metric: str, row: dict[str, list[float]]) -> None:
+    """Small points for seeds; below them a large one and a bar, for their mean and its 95 % interval."""
+    for place, values in enumerate(row.values()):
         found = interval(values)
-        axes.plot(values, [place] * len(values), ".", color=POINT, markersize=5)
-        axes.errorbar(found.mean, place, xerr=found.half_width, fmt="o", color=COLOUR, markersize=5, capsize=3)
-    axes.set_yticks(range(len(arms)), [f"{arm} ({len(findings.scores(stage, arm, metric))})" for arm in arms])
-    axes.invert_yaxis()
+        axes.plot(values, [place - 0.18] * len(values), ".", color=POINT, markersize=5)
+        axes.errorbar(found.mean, place + 0.1, xerr=found.half_width, fmt="o", color=COLOUR, markersize=4, capsize=3)
+    axes.set_yticks(range(len(row)), [f"{label} ({len(values)})" for label, values in row.items()])
+    axes.set_ylim(len(row) - 0.4, -0.6)
     axes.set_title(LABELS.get(metric, metric), fontsize=10)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)

@@ -8,7 +8,7 @@ from upreid.study.cells import PRETRAIN
 from upreid.study.findings import LABELS, RETRIEVAL, Findings, look
 from upreid.study.places import Places
 from upreid.study.plots import write_plots
-from upreid.study.statistics import ENOUGH_FOR_A_CLAIM, Interval, interval, paired
+from upreid.study.statistics import ENOUGH_FOR_A_CLAIM, Interval, interval
 from upreid.table import markdown
 
 MOST_NAMED = 40
@@ -91,13 +91,14 @@ def minutes(findings: Findings, stage: str, arm: str) -> str:
 
 def differences_table(findings: Findings, stage: str) -> list[str]:
     """A row a comparison (or a column, as above), and what its size admits."""
-    metrics, rows, counts = findings.metrics(stage), [], []
-    for first, second in [] if stage == PRETRAIN else findings.grid.compare:
-        values = [paired(findings.scores(stage, first, name), findings.scores(stage, second, name)) for name in metrics]
+    metrics = findings.metrics(stage)
+    found = {name: findings.differences(stage, name) for name in metrics}
+    rows, counts = [], []
+    for pair in found[metrics[0]]:
+        values = [found[name][pair] for name in metrics]
         if any(values):
             counts.append(max(len(some) for some in values))
-            cells = [difference(interval(some)) if some else "" for some in values]
-            rows.append([f"{first} - {second}", *cells, str(counts[-1])])
+            rows.append([pair, *(difference(interval(some)) if some else "" for some in values), str(counts[-1])])
     if not rows:
         return []
     table = laid_out(["difference", *(LABELS.get(name, name) for name in metrics), "n"], rows, metrics)
@@ -124,7 +125,8 @@ def difference(value: Interval) -> str:
     """Mean and interval; bold where zero is outside and there are seeds enough to say so."""
     if value.low is None or value.high is None:
         return f"{value.mean:+.2f}"
-    text = f"{value.mean:+.2f} [{value.low:+.2f}, {value.high:+.2f}]"
+    digits = 2 if max(-value.low, value.high) >= 1 else 3
+    text = f"{value.mean:+.{digits}f} [{value.low:+.{digits}f}, {value.high:+.{digits}f}]"
     return f"**{text}**" if value.is_clear_of_zero and value.n >= ENOUGH_FOR_A_CLAIM else text
 
 
@@ -138,8 +140,11 @@ def missing(findings: Findings) -> list[str]:
     total, names = len(findings.cells), [cell.name for cell in findings.unfinished]
     if not names:
         return [f"All {total} cells are finished."]
+    stale = f" Of these, {findings.stale} have a result that was made with other settings; it is not counted."
     rest = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return [f"Unfinished: {len(names)} of {total} cells: {', '.join(names[:MOST_NAMED])}{rest}."]
+    return [
+        f"Unfinished: {len(names)} of {total} cells: {', '.join(names[:MOST_NAMED])}{rest}.{stale if findings.stale else ''}"
+    ]
 
 
 def origins(findings: Findings) -> list[str]:
