@@ -20,7 +20,10 @@ usage: upreid COMMAND ...        (upreid COMMAND --help lists its flags)
   finetune RECIPE        train an encoder on a labelled set, and evaluate it
   finetune --resume RUN  go on after an interruption
   evaluate ENCODER       retrieval numbers with their protocol
+  diagnose RUN           what a pre-training did to its embeddings, term by term
   table RUN...           results of several runs side by side
+  study GRID             a declared grid of pre-trainings and what follows them; goes on where it was stopped
+  study --table OUT      what there is of a study
   demo                   all of it on synthetic people: a table and a page
 
   --version              print the version
@@ -98,6 +101,17 @@ def demo(words: list[str]) -> int:
     return run("demo", "upreid.config.tours", "DemoConfig", words)
 
 
+def diagnose(words: list[str]) -> int:
+    """Look into a pre-training run."""
+    return with_places("diagnose", "upreid.config.diagnose", "DiagnoseConfig", ["run"], words)
+
+
+def study(words: list[str]) -> int:
+    """Run a grid, or print what there is of one."""
+    places = [] if any(word.partition("=")[0] == "--table" for word in words) else ["grid"]
+    return with_places("study", "upreid.config.study", "StudyConfig", places, words)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "synth": synth,
     "pretrain": pretrain,
@@ -106,6 +120,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "finetune": finetune,
     "evaluate": evaluate,
     "table": table,
+    "diagnose": diagnose,
+    "study": study,
     "demo": demo,
 }
 

@@ -1,4 +1,5 @@
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from upreid.errors import InputError
 from upreid.runtime.checkpoint import load_state, save_state
 from upreid.runtime.files import write_aside, write_text
-from upreid.runtime.folder import claim
+from upreid.runtime.folder import claim, wait_until_free
 from upreid.runtime.journal import Journal, read_journal
 from upreid.runtime.record import Record
 from upreid.runtime.schedule import cosine, ramp, staircase, warm_up, warmup_cosine
@@ -71,6 +72,20 @@ def test_a_state_comes_back_and_code_in_a_state_is_not_run(tmp_path: Path) -> No
     torch.save({"path": tmp_path}, tmp_path / "evil.pt")
     with pytest.raises(InputError, match=r"evil\.pt cannot be read"):
         load_state(tmp_path / "evil.pt")
+
+
+def test_one_waits_for_a_folder_no_longer_than_it_is_held(tmp_path: Path) -> None:
+    wait_until_free(tmp_path / "nowhere")
+    with claim(tmp_path / "run"):
+        holder = threading.Thread(target=wait_until_free, args=(tmp_path / "run",))
+        holder.start()
+        holder.join(timeout=0.5)
+        assert holder.is_alive()
+        wait_until_free(tmp_path / "run", seconds=0.1)  # gives up
+    holder.join(timeout=10)
+    assert not holder.is_alive()
+    with claim(tmp_path / "run"):
+        pass
 
 
 def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run's own files, read back to resume it."""
+"""A run's own files, read back to resume it, or to see how far it is."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 from upreid.config.command_line import parse
 from upreid.config.files import digest, read_json, to_dict, to_flags
 from upreid.errors import InputError
+from upreid.models.encoder import read_file
 from upreid.runtime.checkpoint import load_state
+from upreid.runtime.journal import read_journal
 
 Config = TypeVar("Config")
 
@@ -33,3 +35,20 @@ def saved_state(config: Any) -> dict[str, Any] | None:
             f"restore that file, or start a new run"
         )
     return state
+
+
+def encoder_is_whole(folder: Path) -> bool:
+    """Whether a pre-training came to its end."""
+    encoder, config = folder / "encoder.safetensors", folder / "config.json"
+    if not (encoder.exists() and config.exists()):
+        return False
+    return read_file(encoder)[0].step == read_json(config)["resolved"]["steps"]
+
+
+def share_done(folder: Path) -> float:
+    """How far a run has come, by its journal."""
+    try:
+        steps = read_json(folder / "config.json")["resolved"]["steps"]
+        return (read_journal(folder / "metrics.jsonl")[-1]["step"] + 1) / steps
+    except (OSError, IndexError, ValueError):
+        return 0.0

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from upreid.config.flag_tables import merged
 from upreid.errors import InputError, nearest
 
 
@@ -30,6 +31,14 @@ def read_recipe(name: str, program: str) -> list[str]:
             f"recipe '{name}' says program = {written_for!r}; upreid {program} needs one that says '{program}'"
         )
     return [*(read_recipe(base, program) if base else []), *flags(table)]
+
+
+def recipe_table(name: str, program: str) -> dict[str, Any]:
+    """The settings of a recipe as one table, those of its bases under its own."""
+    table = load(find(name, program))
+    base = table.pop("base", None)
+    table.pop("program", None)
+    return merged(recipe_table(base, program) if base else {}, table)
 
 
 def find(name: str, program: str) -> Path:

@@ -3,22 +3,20 @@
 import json
 import shutil
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from upreid.build.saved import encoder_is_whole, share_done
 from upreid.config.files import to_dict
 from upreid.config.tours import DemoConfig
-from upreid.demo.jobs import Job, run_jobs
 from upreid.demo.page import write_page
 from upreid.demo.places import STARTS, Places
 from upreid.demo.results import collect, print_table
 from upreid.errors import InputError
-from upreid.models.encoder import read_file
 from upreid.runtime.compute import cores
 from upreid.runtime.console import say
 from upreid.runtime.files import write_text
 from upreid.runtime.folder import claim
-from upreid.runtime.journal import read_journal
+from upreid.runtime.jobs import Job, run_jobs
 
 RECIPES = {"moco": "moco-laptop", "upreid": "laptop"}
 WORK = {"synth": 1.0, "moco": 4.0, "upreid": 9.0, "finetune": 0.6}
@@ -31,7 +29,7 @@ def run(config: DemoConfig) -> None:
     places = Places(config.out)
     with claim(config.out, resume=config.out.is_dir()):
         remember(config)
-        run_jobs(all_jobs(config, places), config.out / "logs", slots=cores())
+        run_jobs(all_jobs(config, places), config.out / "logs", slots=[{}] * cores())
         results = collect(places, config)
         write_text(config.out / "results.json", json.dumps(results, indent=2) + "\n")
         print_table(results)
@@ -111,20 +109,3 @@ def finetuning(config: DemoConfig, places: Places, start: str, seed: int) -> Job
         work=WORK["finetune"],
         needs=("synth",) if start == "random" else (f"pretrain-{start}",),
     )
-
-
-def encoder_is_whole(folder: Path) -> bool:
-    """Whether a pre-training came to its end."""
-    encoder, config = folder / "encoder.safetensors", folder / "config.json"
-    if not (encoder.exists() and config.exists()):
-        return False
-    return read_file(encoder)[0].step == json.loads(config.read_text(encoding="utf-8"))["resolved"]["steps"]
-
-
-def share_done(folder: Path) -> float:
-    """How far a run has come, by its journal."""
-    try:
-        steps = json.loads((folder / "config.json").read_text(encoding="utf-8"))["resolved"]["steps"]
-        return (read_journal(folder / "metrics.jsonl")[-1]["step"] + 1) / steps
-    except (OSError, IndexError, ValueError):
-        return 0.0

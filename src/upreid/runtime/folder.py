@@ -9,6 +9,7 @@ logs/                 what was said
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from upreid.errors import InputError
 
 LOCK = ".lock"
+SECONDS_TO_SAVE = 60.0
 
 
 @contextmanager
@@ -42,3 +44,16 @@ def claim(out: Path, *, resume: bool = False) -> Iterator[Path]:
         yield out
     finally:
         os.close(handle)
+
+
+def wait_until_free(out: Path, seconds: float = SECONDS_TO_SAVE) -> None:
+    """Give a process that holds `out` some time to save and end; `claim` says what there is to say if it does not."""
+    end = time.monotonic() + seconds
+    while (out / LOCK).exists() and time.monotonic() < end:
+        with (out / LOCK).open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(0.2)
+            else:
+                return

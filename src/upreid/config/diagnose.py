@@ -1,0 +1,30 @@
+"""The knobs of `upreid diagnose`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from upreid.config.labelled import LabelledSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnoseConfig:
+    """Look into a pre-training run: what its terms do to the embeddings, and whether they are solved by a shortcut."""
+
+    run: Path
+    """Folder of a pre-training run."""
+    data: LabelledSet
+    out: Path | None = None
+    """JSON file for the numbers."""
+    unlabelled: Path | None = None
+    """Folder of unlabelled images; that of the run where not given."""
+    images: int = 1024
+    """Unlabelled images to look at; all where there are fewer."""
+    seed: int = 1
+    """Of the choice of images and their views."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Auto takes a GPU where there is one."""
+    threads: int | None = None
+    """CPU threads; by default the cores that the workers leave."""
+    workers: int | None = None
+    """Processes that read images."""

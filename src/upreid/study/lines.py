@@ -1,0 +1,120 @@
+"""The command line of every cell."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from upreid.config.command_line import parse
+from upreid.config.diagnose import DiagnoseConfig
+from upreid.config.evaluate import EvaluateConfig
+from upreid.config.files import read_json
+from upreid.config.finetune import FinetuneConfig
+from upreid.config.pretrain import PretrainConfig
+from upreid.config.recipe import flags, read_recipe
+from upreid.config.study import Corpus
+from upreid.errors import InputError
+from upreid.runtime.compute import cores
+from upreid.runtime.jobs import Slot
+from upreid.study.cells import Cell
+from upreid.study.places import Places
+
+SCHEMAS = {
+    "pretrain": PretrainConfig,
+    "finetune": FinetuneConfig,
+    "evaluate": EvaluateConfig,
+    "diagnose": DiagnoseConfig,
+}
+RESULT_FILES = {"finetune": "retrieval.json", "evaluate": "retrieval.json", "diagnose": "diagnosis.json"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where cells run: on the CPU with one thread each, or on GPUs, each with its share of the cores."""
+
+    device: str
+    workers: int
+    slots: tuple[Slot, ...]
+
+    def flags(self, prefix: str) -> list[str]:
+        """As the programs take it."""
+        given = {"device": self.device, "threads": 1, "workers": self.workers}
+        return [word for name, value in given.items() for word in (f"--{prefix}{name}", str(value))]
+
+
+def machine(device: str, slots: int | None) -> Machine:
+    """Settle device and slots; InputError for what cannot be."""
+    gpus = torch.cuda.device_count() if device != "cpu" else 0
+    if device == "cuda" and not gpus:
+        raise InputError("--device cuda, but torch sees no GPU; leave it out or say cpu")
+    count = slots if slots is not None else (gpus or cores())
+    if count < 1:
+        raise InputError(f"--slots {count}: give 1 or more, or leave it out")
+    if not gpus:
+        return Machine(device="cpu", workers=0, slots=tuple({} for _ in range(count)))
+    named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))  # those that we may use ourselves
+    visible = tuple({"CUDA_VISIBLE_DEVICES": named.split(",")[slot % gpus]} for slot in range(count))
+    return Machine(device="cuda", workers=max(cores() // count - 1, 0), slots=visible)
+
+
+def line_of(cell: Cell, places: Places, machine: Machine) -> list[str]:
+    """The whole command line of a cell, as it starts from nothing."""
+    data = ["--data.name", "market1501", "--data.root", str(places.labelled(cell.corpus))]
+    out = ["--out", str(places.run(cell))]
+    seed = ["--train.seed", str(cell.train_seed)]
+    own = flags(cell.flags)
+    if cell.program == "pretrain":
+        return [
+            "pretrain",
+            str(cell.recipe),
+            "--data.root",
+            str(places.wild(cell.corpus)),
+            *out,
+            *own,
+            *seed,
+            *machine.flags("train."),
+        ]
+    if cell.program == "finetune":
+        init = ["--init", str(places.encoder(cell.source)) if cell.source else "random"]
+        return ["finetune", str(cell.recipe), *init, *data, *out, *own, *seed, *machine.flags("train.")]
+    assert cell.source is not None
+    file = ["--out", str(places.run(cell) / RESULT_FILES[cell.program])]
+    if cell.program == "diagnose":
+        images = ["--unlabelled", str(places.wild(cell.source.corpus))]
+        return ["diagnose", str(places.run(cell.source)), *data, *images, *file, *own, *machine.flags("")]
+    return ["evaluate", str(places.encoder(cell.source)), *data, *file, *own, *machine.flags("")]
+
+
+def synth_line(name: str, corpus: Corpus, places: Places) -> list[str]:
+    """The command line that renders a corpus."""
+    what = ["--identities", str(corpus.identities), "--seed", str(corpus.seed)]
+    return ["synth", str(places.corpus(name)), *what, *flags(corpus.flags)]
+
+
+def check_lines(cells: Sequence[Cell], places: Places, machine: Machine) -> None:
+    """Read the command lines of one seed as the programs will; InputError where one would be refused."""
+    for cell in [cell for cell in cells if cell.seed == cells[0].seed and not cell.repeat]:
+        try:
+            parsed(line_of(cell, places, machine))
+        except InputError as error:
+            raise InputError(f"{cell.stage} of {cell.arm}: {error}") from error
+
+
+def parsed(line: Sequence[str]) -> Any:
+    """The configuration that a program makes of its command line."""
+    program, first, *rest = line
+    place = {"evaluate": "--encoder", "diagnose": "--run"}.get(program)
+    before = [place, first] if place else ["--recipe", first, *read_recipe(first, program)]
+    return parse(SCHEMAS[program], [*before, *rest], program=program)
+
+
+def resumed(cell: Cell, folder: Path, line: Sequence[str]) -> list[str] | None:
+    """How an interrupted training goes on; None where there is nothing to go on from, or its images have moved."""
+    path = folder / "config.json"
+    if cell.program not in ("pretrain", "finetune") or not path.exists():
+        return None
+    root = read_json(path).get("settings", {}).get("data", {}).get("root")
+    return [cell.program, "--resume", str(folder)] if root == line[line.index("--data.root") + 1] else None

@@ -1,0 +1,98 @@
+"""Cells as jobs: what each waits for, when it is done, how it goes on."""
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from upreid.build.saved import encoder_is_whole, share_done
+from upreid.config.study import Grid
+from upreid.runtime.folder import wait_until_free
+from upreid.runtime.jobs import Job
+from upreid.study.cells import PRETRAIN, Cell
+from upreid.study.lines import Machine, line_of, resumed, synth_line
+from upreid.study.places import Places
+from upreid.study.results import read_result, write_result
+
+MOCO_STEPS = {"consistency": 0.25, "intrinsic": 1.0}
+"""What each term adds to a step, in MoCo steps: its share of the pixels."""
+IMAGES_PER_IDENTITY = {"pretrain": 12, "finetune": 6}
+TIMES_A_TRAINING_STEP = {"pretrain": 4.0, "finetune": 3.0}
+"""Forwards for every image of an epoch."""
+WORK_OF_THE_REST = 6000.0
+
+
+def jobs_of(grid: Grid, cells: Sequence[Cell], places: Places, machine: Machine, study: str) -> list[Job]:
+    """Render what is needed, then the cells in their order; what only finished cells needed is not made again."""
+    wanted = to_do(cells, places)
+    corpora = {cell.corpus for cell in cells if cell.name in wanted}
+    renderings = [rendering(name, grid, places, name in corpora) for name in grid.corpora]
+    return [
+        *renderings,
+        *(job_of(cell, places, machine, study, grid, is_done=cell.name not in wanted) for cell in cells),
+    ]
+
+
+def to_do(cells: Sequence[Cell], places: Places) -> set[str]:
+    """Names of the cells without a result, and of those whose encoder one of them needs and that is not there."""
+    wanted: set[str] = set()
+    needed: set[str] = set()
+    for cell in reversed(cells):  # what follows a cell stands behind it
+        if read_result(cell, places) is None or (cell.name in needed and not is_whole(cell, places)):
+            wanted.add(cell.name)
+            needed |= {cell.source.name} if cell.source else set()
+    return wanted
+
+
+def is_whole(cell: Cell, places: Places) -> bool:
+    """Whether what others need of a training is in its folder."""
+    return encoder_is_whole(places.run(cell)) and (cell.stage != PRETRAIN or (places.run(cell) / "state.pt").exists())
+
+
+def rendering(name: str, grid: Grid, places: Places, is_needed: bool) -> Job:
+    """Render a corpus, where a cell that is not done needs it."""
+    done = (places.corpus(name) / "corpus.json").exists
+    return Job(
+        name=f"synth-{name}",
+        words=lambda: synth_line(name, grid.corpora[name], places),
+        is_done=lambda: not is_needed or done(),
+        work=grid.corpora[name].identities * 100.0,
+    )
+
+
+def job_of(cell: Cell, places: Places, machine: Machine, study: str, grid: Grid, *, is_done: bool) -> Job:
+    """A cell as a job."""
+    folder, line = places.run(cell), line_of(cell, places, machine)
+    needs = [f"synth-{cell.corpus}", *([cell.source.name] if cell.source else [])]
+    return Job(
+        name=cell.name,
+        words=lambda: start(cell, folder, line),
+        is_done=lambda: is_done,
+        done_share=partial(share_done, folder),
+        work=work_of(cell, grid),
+        needs=tuple(needs),
+        finish=partial(write_result, cell, places, study, line),
+    )
+
+
+def start(cell: Cell, folder: Path, line: list[str]) -> list[str]:
+    """Go on where a run was stopped; else begin anew, and leave nothing of what was there."""
+    wait_until_free(folder)  # a study that was killed outright leaves processes that are still saving
+    going_on = resumed(cell, folder, line)
+    if going_on is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    return going_on or line
+
+
+def work_of(cell: Cell, grid: Grid) -> float:
+    """Roughly how many forwards of an image a cell costs."""
+    table = cell.settings["flags"]
+    if cell.program not in TIMES_A_TRAINING_STEP:
+        return WORK_OF_THE_REST
+    epochs = table.get("train", {}).get("epochs", 120.0)
+    images = IMAGES_PER_IDENTITY[cell.program] * grid.corpora[cell.corpus].identities
+    share = table.get("data", {}).get("identity_share", 1.0) * table.get("data", {}).get("image_share", 1.0)
+    terms = [cost for term, cost in MOCO_STEPS.items() if table.get(term, {}).get("weight", 1.0) > 0]
+    extra = sum(terms) if cell.program == "pretrain" else 0.0
+    return TIMES_A_TRAINING_STEP[cell.program] * epochs * images * share * (1.0 + extra)

@@ -1,0 +1,144 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from upreid.config.grid import grid_of, read_grid, shipped_grids
+from upreid.config.pretrain import PretrainConfig
+from upreid.errors import InputError
+from upreid.study.cells import cells_of
+from upreid.study.lines import Machine, check_lines, line_of, machine, parsed, resumed
+from upreid.study.memory import recall, remember
+from upreid.study.places import Places
+
+CPU = Machine(device="cpu", workers=0, slots=({},))
+TABLE: dict[str, Any] = {
+    "purpose": "choosing",
+    "corpus": "people",
+    "seeds": [1, 2],
+    "corpora": {"people": {"seed": 1, "identities": 8}, "other": {"seed": 5, "identities": 8}},
+    "flags": {"train": {"epochs": 20.0}},
+    "arms": {"random": {}, "moco": {"recipe": "moco-laptop", "flags": {"train": {"batch": 32}}}},
+    "settings": {
+        "elsewhere": {"program": "evaluate", "of": "small", "corpus": "other"},
+        "small": {"program": "finetune", "recipe": "laptop-bot", "repeats": 2},
+        "frozen": {"program": "evaluate"},
+    },
+}
+
+
+def digests(**change: Any) -> dict[str, str]:
+    return {cell.name: cell.digest for cell in cells_of(grid_of(TABLE | change, "x"))}
+
+
+@pytest.mark.parametrize("name", shipped_grids())
+def test_every_cell_of_a_shipped_grid_has_a_command_line_that_its_program_reads(name: str, tmp_path: Path) -> None:
+    cells = cells_of(read_grid(name))
+    assert len({cell.name for cell in cells}) == len({cell.digest for cell in cells}) == len(cells)
+    check_lines(cells, Places(tmp_path), CPU)
+
+
+@pytest.mark.parametrize("name", shipped_grids())
+def test_pre_trainings_of_a_shipped_grid_can_be_planned(name: str, tmp_path: Path) -> None:
+    from upreid.build.plan import make_plan
+    from upreid.build.pretraining import patch_grid
+    from upreid.runtime.distributed import World
+
+    for cell in cells_of(read_grid(name)):
+        if cell.program != "pretrain" or cell.seed != 1:
+            continue
+        config = parsed(line_of(cell, Places(tmp_path), CPU))
+        assert isinstance(config, PretrainConfig)
+        make_plan(config, 12 * cell.people["identities"], World())
+        patch_grid(config).patch_size(config.augment.height, config.augment.width)
+
+
+def test_downstream_starts_from_the_encoders_that_the_ablation_made() -> None:
+    """So that its folders can be copied."""
+    first, second = (
+        {cell.name: cell.digest for cell in cells_of(read_grid(f"{name}-laptop"))}
+        for name in ("ablation", "downstream")
+    )
+    pretrainings = {name: digest for name, digest in first.items() if name.startswith("pretrain/")}
+    assert pretrainings
+    assert pretrainings.items() <= second.items()
+
+
+def test_cells_stand_seed_by_seed_and_each_behind_what_it_needs() -> None:
+    cells = cells_of(grid_of(TABLE, "x"))
+    assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
+    for place, cell in enumerate(cells):
+        assert cell.source is None or cell.source.name in [before.name for before in cells[:place]]
+    assert [cell.name for cell in cells if cell.arm == "random" and cell.seed == 1] == [
+        "small/random-s1", "small/random-s1-r2", "elsewhere/random-s1", "elsewhere/random-s1-r2",
+    ]  # fmt: skip
+    assert [cell.train_seed for cell in cells if cell.stage == "small" and cell.arm == "moco"] == [1, 1001, 2, 1002]
+
+
+def test_a_command_line_says_what_the_grid_does() -> None:
+    cells = {cell.name: cell for cell in cells_of(grid_of(TABLE, "x"))}
+    config = parsed(line_of(cells["pretrain/moco-s2"], Places(Path("out")), CPU))
+    assert (config.train.epochs, config.train.batch, config.train.seed) == (20.0, 32, 2)
+    assert (config.train.threads, config.train.workers, config.train.device) == (1, 0, "cpu")
+    assert config.data.root == Path("out/corpora/people/wild")
+    tuned = parsed(line_of(cells["small/moco-s2-r2"], Places(Path("out")), CPU))
+    assert (tuned.init, tuned.train.seed) == ("out/pretrain/moco-s2/encoder.safetensors", 1002)
+    assert parsed(line_of(cells["small/random-s1"], Places(Path("out")), CPU)).init == "random"
+    crossed = parsed(line_of(cells["elsewhere/moco-s1"], Places(Path("out")), CPU))
+    assert crossed.encoder == Path("out/small/moco-s1/encoder.safetensors")
+    assert crossed.data.root == Path("out/corpora/other/market1501")
+
+
+def test_a_digest_follows_all_that_decides_a_result_and_nothing_else() -> None:
+    before = digests()
+    more = {"arms": TABLE["arms"] | {"both": {"recipe": "laptop"}}, "seeds": [2, 1, 3]}
+    assert before.items() <= digests(**more).items()
+    changed = digests(flags={"train": {"epochs": 21.0}})
+    assert {name for name in before if changed[name] != before[name]} == {name for name in before if "moco" in name}
+    corpus = digests(corpora=TABLE["corpora"] | {"other": {"seed": 6, "identities": 8}})
+    assert all((corpus[name] != before[name]) == name.startswith("elsewhere/") for name in before)
+    spelt = TABLE["settings"] | {"frozen": {"program": "evaluate", "flags": {"batch": 64}}}
+    assert digests(settings=spelt)["frozen/moco-s1"] != before["frozen/moco-s1"]
+
+
+def test_a_study_may_grow_and_not_change(tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    grid = grid_of(TABLE, "x")
+    remember("mine", grid, cells_of(grid), places)
+    assert recall(places)[:2] == ("mine", grid)
+    larger = grid_of(TABLE | {"seeds": [1, 2, 3]}, "x")
+    remember("mine", larger, cells_of(larger), places)
+    for change, words in [
+        ({"seeds": [1, 2]}, "holds 10 cells that 'mine' has no more"),
+        ({"seeds": [1, 2, 3], "flags": {"train": {"epochs": 3.0}}}, "or with other settings"),
+    ]:
+        other = grid_of(TABLE | change, "x")
+        with pytest.raises(InputError, match=words):
+            remember("mine", other, cells_of(other), places)
+    with pytest.raises(InputError, match="holds the study 'mine', not 'yours'"):
+        remember("yours", larger, cells_of(larger), places)
+
+
+def test_slots_follow_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(machine("cpu", 3).slots) == 3
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in machine("auto", 3).slots] == ["4", "7", "4"]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(InputError, match="no GPU"):
+        machine("cuda", None)
+    with pytest.raises(InputError, match="--slots 0"):
+        machine("cpu", 0)
+
+
+def test_an_interrupted_training_goes_on_unless_its_images_have_moved(tmp_path: Path) -> None:
+    cell = next(cell for cell in cells_of(grid_of(TABLE, "x")) if cell.program == "pretrain")
+    line, folder = line_of(cell, Places(tmp_path), CPU), tmp_path / cell.name
+    assert resumed(cell, folder, line) is None
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(
+        json.dumps({"settings": {"data": {"root": str(Places(tmp_path).wild("people"))}}})
+    )
+    assert resumed(cell, folder, line) == ["pretrain", "--resume", str(folder)]
+    assert resumed(cell, folder, line_of(cell, Places(tmp_path / "moved"), CPU)) is None
