@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from upreid.build.finetuning import Batch, Schedule, TrainingSet, set_frozen, wrapped
+from upreid.build.finetuning import Batch, Schedule, TrainingSet, set_frozen
 from upreid.build.state import exported, module_state
 from upreid.config.files import digest, to_dict
 from upreid.config.finetune import FinetuneConfig
@@ -21,7 +21,7 @@ from upreid.models.trainee import Trainee
 from upreid.runtime.checkpoint import save_state
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import Meter, progress, say
-from upreid.runtime.distributed import World, gather, gather_with_gradient
+from upreid.runtime.distributed import World, average_gradients, gather, gather_with_gradient
 from upreid.runtime.interrupt import Stop, is_time_to_stop
 from upreid.runtime.record import Record
 from upreid.runtime.seed import stream_key
@@ -54,7 +54,8 @@ def train(run: Session, first: int) -> int:
         for step, part in enumerate(run.data.steps(first, plan.steps), start=first):
             if trained is None or step == plan.frozen_steps:
                 set_frozen(run.net, frozen=step < plan.frozen_steps)
-                trained = wrapped(run.net, run.compute, run.world)  # DDP notes at its start what learns
+                # anew: DistributedDataParallel notes at its start what learns
+                trained = average_gradients(run.net, run.compute.device, run.world)
             one_step(run, trained, part, step, meter)
             if closing(run, step + 1) and step + 1 < plan.steps:
                 if run.world.is_lead:

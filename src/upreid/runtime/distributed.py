@@ -1,14 +1,21 @@
 """Ranks: torchrun starts them, this file joins them. One process is a world of one, with no group at all."""
 
 import os
+import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+SECONDS_TO_LET_GO = 0.5
+"""Gloo's threads let go of a collective's tensors a moment after it is done, and DistributedDataParallel keeps the
+threads alive past `destroy_process_group`. Python's end in that moment aborts the process (pytorch issue 190489)."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,22 @@ def join(device: torch.device) -> Iterator[World]:
         yield World(rank=dist.get_rank(), size=dist.get_world_size())
     finally:
         dist.destroy_process_group()
+        if device.type == "cpu":
+            time.sleep(SECONDS_TO_LET_GO)
+
+
+def average_gradients(net: nn.Module, device: torch.device, world: World) -> nn.Module:
+    """Wrap `net` so that its backward averages the gradients over the ranks; alone, it is `net` itself.
+
+    Buffers are not broadcast (`broadcast_buffers=False`, as MoCo's and LUPerson's programs do): each rank keeps the
+    running statistics of its own images, and what is exported or saved averages them.
+    """
+    if world.size == 1:
+        return net
+    ids = [device.index] if device.type == "cuda" else None
+    with warnings.catch_warnings():  # torch 2.15 deprecates broadcast_buffers, and older ones lack its new name
+        warnings.simplefilter("ignore", FutureWarning)
+        return DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False)
 
 
 def gather(local: Tensor, world: World) -> Tensor:
