@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from upreid.build.labelled import cameras, people
@@ -135,14 +134,6 @@ def set_frozen(net: Trainee, *, frozen: bool) -> None:
         module.train(not frozen)
         for parameter in module.parameters():
             parameter.requires_grad_(not frozen)
-
-
-def wrapped(net: Trainee, compute: Compute, world: World) -> nn.Module:
-    """What is called in a step: with gradients averaged over the ranks, where there are several."""
-    if world.size == 1:
-        return net
-    ids = [compute.device.index] if compute.device.type == "cuda" else None
-    return DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False)
 
 
 def optimiser(config: FinetuneConfig, net: Trainee) -> torch.optim.Optimizer:

@@ -5,8 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from upreid.config.pretrain import PretrainConfig
@@ -22,7 +20,7 @@ from upreid.models.momentum import momentum_copy
 from upreid.models.network import Network, Projector
 from upreid.models.queue import Queue
 from upreid.runtime.compute import Compute
-from upreid.runtime.distributed import World
+from upreid.runtime.distributed import World, averaging
 from upreid.types import ImageBatch, Preprocess, Views
 
 
@@ -124,7 +122,7 @@ def method(config: PretrainConfig, compute: Compute, world: World, steps_per_epo
     kind = compute.device.type
     return Method(
         network=net,
-        trained=wrapped(net, compute, world),
+        trained=averaging(net, compute.device, world),
         teacher=teacher,
         keys=keys,
         originals=originals,
@@ -143,14 +141,6 @@ def method(config: PretrainConfig, compute: Compute, world: World, steps_per_epo
 def bn_shares(config: PretrainConfig, world: World) -> int:
     """In how many parts BatchNorm sees the batch of a step."""
     return world.size * config.model.bn_groups * config.train.accumulate
-
-
-def wrapped(net: Network, compute: Compute, world: World) -> nn.Module:
-    """The network as it is trained: with gradients averaged over the ranks, where there are several."""
-    if world.size == 1:
-        return net
-    ids = [compute.device.index] if compute.device.type == "cuda" else None
-    return DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False)
 
 
 def consistency_term(config: PretrainConfig, steps_per_epoch: int) -> ConsistencyTerm | None:
