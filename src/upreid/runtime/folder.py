@@ -20,6 +20,8 @@ from upreid.runtime.files import sweep
 from upreid.runtime.launcher import is_restart, job_id
 
 LOCK = ".lock"
+NOT_BEGUN = {LOCK, "logs"}
+"""All that there is of a run that was killed before it had written its configuration."""
 SECONDS_TO_SAVE = 60.0
 
 held: set[int] = set()
@@ -51,7 +53,7 @@ def claim(out: Path, *, resume: bool = False) -> Iterator[Path]:
         held.add(handle)
         sweep(out)
         sweep(out / "states")
-        if not (resume or is_own(handle)) and any(entry.name != LOCK for entry in out.iterdir()):
+        if not (resume or is_own(handle)) and any(entry.name not in NOT_BEGUN for entry in out.iterdir()):
             raise InputError(f"{out} is not empty; resume with --resume {out}, or choose a new folder with --out")
         os.ftruncate(handle, 0)
         os.pwrite(handle, job_id().encode(), 0)
