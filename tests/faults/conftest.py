@@ -64,6 +64,19 @@ class Child:
         return [int(number) for number in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
 
+class Alone:
+    """A run in a process that nobody else waits for."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+
+    def is_over(self) -> bool:
+        return self.process.poll() is not None
+
+    def wait(self) -> int:
+        return self.process.wait(timeout=SECONDS)
+
+
 class Lab:
     """Starts runs, waits for them, and looks at what they left."""
 
@@ -83,6 +96,11 @@ class Lab:
         said = str(self.folder / "said")
         order = {"words": words, "said": said, "environment": environment, "fault": fault, "argument": argument}
         return Child(self.nursery, order)
+
+    def alone(self, words: list[str]) -> "Alone":
+        """Run beside whatever the nursery does next: in a process that imports for itself."""
+        command = [sys.executable, "-W", "error", "-m", "upreid", *words]
+        return Alone(subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
 
     def finish(self, words: list[str], code: int = 0, fault: str = "", argument: Any = None) -> str:
         """Run to the end; return what was said, which never is a traceback."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from upreid.losses.contrast import info_nce
 from upreid import method
+from upreid.losses.contrast import info_nce
 
 
 def die() -> None:
@@ -69,3 +69,24 @@ def loss_that_breaks(step: int) -> None:
 def small_files(room: int) -> None:
     """No file may grow over so many bytes: the write fails as on a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+
+def step_that_hangs(step: int) -> None:
+    """A step that takes for ever, as on a file system that does not answer."""
+    steps = count()
+
+    def slow(*tensors: torch.Tensor, **settings: float) -> torch.Tensor:
+        while next(steps) >= step:
+            time.sleep(0.05)
+        return info_nce(*tensors, **settings)
+
+    method.info_nce = slow
+
+
+def defect(_: None) -> None:
+    """A RuntimeError that the machine has nothing to do with."""
+
+    def broken(*tensors: torch.Tensor, **settings: float) -> torch.Tensor:
+        raise RuntimeError("a defect")
+
+    method.info_nce = broken

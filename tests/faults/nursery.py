@@ -13,9 +13,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import hooks
+
 import upreid.__main__
 import upreid.finetune
-import upreid.pretrain  # noqa: F401 - what a run needs is there when it is forked
+import upreid.pretrain
 
 
 def run(order: dict[str, Any]) -> int:

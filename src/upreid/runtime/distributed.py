@@ -1,5 +1,6 @@
 """Ranks: torchrun starts them, this file joins them. One process is a world of one, with no group at all."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from upreid.errors import InputError
-from upreid.runtime.launcher import num_ranks
+from upreid.runtime.launcher import is_one_node, num_ranks, num_restarts
 
 Result = TypeVar("Result")
 
@@ -46,9 +47,13 @@ def join(device: torch.device) -> Iterator[World]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    store, rank, size = next(dist.rendezvous("env://"))
+    if is_one_node():  # torchrun keeps its store over restarts, with the addresses of processes that are gone
+        store = dist.PrefixStore(f"restart {num_restarts()}", store)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
-        yield World(rank=dist.get_rank(), size=dist.get_world_size())
+        yield World(rank=rank, size=size)
     finally:
         dist.destroy_process_group()
 
@@ -110,7 +115,11 @@ def averaging(net: nn.Module, device: torch.device, world: World) -> nn.Module:
     if world.size == 1:
         return net
     ids = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False)
+    with (
+        warnings.catch_warnings()
+    ):  # what is to replace this argument still copies rank 0's buffers to all at the start
+        warnings.simplefilter("ignore", FutureWarning)
+        return DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False)
 
 
 class GatherWithGradient(torch.autograd.Function):

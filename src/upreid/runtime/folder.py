@@ -17,7 +17,7 @@ from pathlib import Path
 
 from upreid.errors import InputError
 from upreid.runtime.files import sweep
-from upreid.runtime.launcher import is_restart, job_id
+from upreid.runtime.launcher import is_same_job, job_id, num_restarts
 
 LOCK = ".lock"
 NOT_BEGUN = {LOCK, "logs"}
@@ -36,7 +36,7 @@ def claim(out: Path, *, resume: bool = False) -> Iterator[Path]:
     job began. Raises InputError where another process holds the folder, where a new run finds files in it, and where
     there is nothing to resume.
     """
-    if is_restart():
+    if num_restarts():
         wait_until_free(out)
     if resume and not out.is_dir():
         raise InputError(f"no run at {out} to resume; give the folder that an earlier run was told as --out")
@@ -53,7 +53,7 @@ def claim(out: Path, *, resume: bool = False) -> Iterator[Path]:
         held.add(handle)
         sweep(out)
         sweep(out / "states")
-        if not (resume or is_own(handle)) and any(entry.name not in NOT_BEGUN for entry in out.iterdir()):
+        if not (resume or is_same_job(owner(handle))) and any(entry.name not in NOT_BEGUN for entry in out.iterdir()):
             raise InputError(f"{out} is not empty; resume with --resume {out}, or choose a new folder with --out")
         os.ftruncate(handle, 0)
         os.pwrite(handle, job_id().encode(), 0)
@@ -63,9 +63,9 @@ def claim(out: Path, *, resume: bool = False) -> Iterator[Path]:
         os.close(handle)
 
 
-def is_own(handle: int) -> bool:
-    """Whether torchrun has started this process again, and the folder was claimed by its job before."""
-    return is_restart() and os.pread(handle, 1000, 0).decode(errors="replace") == job_id()
+def owner(handle: int) -> str:
+    """The job that claimed the folder before."""
+    return os.pread(handle, 1000, 0).decode(errors="replace")
 
 
 def let_go() -> None:
