@@ -89,11 +89,14 @@ def test_a_run_leaves_what_it_should_and_nothing_else(market: Path, tmp_path: Pa
     assert json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["train"]["steps"] == 3
 
 
-def test_evaluating_the_saved_encoder_gives_the_same_numbers(market: Path, tmp_path: Path) -> None:
+def test_evaluating_the_saved_encoder_gives_the_same_numbers(
+    market: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ours = tuned(config(market, tmp_path / "run"))
     words = ["--encoder", str(tmp_path / "run" / "encoder.safetensors"), "--data.name", "market1501"]
     words += ["--data.root", str(market), "--device", "cpu", "--threads", "1", "--workers", "0"]
-    theirs = evaluate.run(parse(EvaluateConfig, words, program="evaluate"))
+    evaluate.run(parse(EvaluateConfig, words, program="evaluate"))
+    theirs = json.loads(capsys.readouterr().out)
     protocols = ours.pop("protocol"), theirs.pop("protocol")
     assert ours == theirs
     shared = protocols[0].keys() & protocols[1].keys()

@@ -22,8 +22,10 @@ def test_asked_to_stop_a_run_saves_and_says_how_to_go_on(
     child.kill(number)
     child.kill(number)  # once more at once, as where a scheduler and a launcher both pass it on: still one request
     assert child.wait() == 128 + number
-    assert f"go on with: upreid pretrain --resume {out}" in child.last_line()
-    assert f"stopped at step {States(out).load()['step']} of 24" in child.last_line()
+    assert (
+        f"stopped at step {States(out).load()['step']} of 24; go on with: upreid pretrain --resume {out}"
+        in child.words()
+    )
     lab.finish(lab.resume(out))
     assert_same(out)
 
@@ -45,14 +47,14 @@ def test_a_second_ctrl_c_later_stops_a_run_that_does_not_get_to_it(lab: Any, tmp
 def test_two_runs_on_one_folder_and_the_second_is_refused(
     lab: Any, tmp_path: Path, assert_same: Any, reach: Any
 ) -> None:
-    out, other = tmp_path / "run", tmp_path / "other"
+    out = tmp_path / "run"
     process = lab.alone(lab.begin(out))
     reach(out, 1, process)
     for words in (lab.begin(out), lab.resume(out)):
         assert f"{out} is in use by another process" in lab.finish(words, 2)
     assert process.wait() == 0
+    assert f"{out} is not empty; resume with --resume {out}" in lab.finish(lab.begin(out), 2)
     assert_same(out)
-    assert not other.exists()
 
 
 def test_a_clock_that_jumps_changes_nothing(lab: Any, tmp_path: Path, assert_same: Any) -> None:

@@ -18,7 +18,7 @@ def test_a_worker_that_dies_stops_the_run_in_one_line_and_it_can_go_on(
 ) -> None:
     out = tmp_path / "run"
     child = lab.start(lab.begin(out, "--train.workers", 1))
-    reach(out, 5, child)
+    reach(out, 6, child)
     for worker in child.workers():
         os.kill(worker, signal.SIGKILL)
     assert child.wait() == 2, child.words()
