@@ -303,7 +303,12 @@ def test_a_frozen_start_still_teaches_head_and_classifier(market: Path, tmp_path
 
 @pytest.mark.parametrize(("name", "flags"), [("bot", []), ("mgn", MGN)])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
-    market: Path, tmp_path: Path, name: str, flags: list[str], monkeypatch: pytest.MonkeyPatch
+    market: Path,
+    tmp_path: Path,
+    name: str,
+    flags: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     wanted = [*flags, "--train.steps", "8", "--train.save-every", "3", "--train.freeze-epochs", "1.5"]
     whole = tuned(config(market, tmp_path / "whole", *wanted))
@@ -328,6 +333,12 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
     assert [line["step"] for line in journal(tmp_path / "part")] == list(range(8))
     finetune.resume(tmp_path / "part")  # it had come to its end: only the evaluation is done again
     assert (tmp_path / "part" / "encoder.safetensors").read_bytes() == theirs
+    state = tmp_path / "part" / "state.pt"
+    state.write_bytes(state.read_bytes()[:-1])
+    assert finetune.resume(tmp_path / "part") == 0
+    assert "going back to the state before, of step 6" in capsys.readouterr().err
+    assert (tmp_path / "part" / "encoder.safetensors").read_bytes() == theirs
+    assert [line["step"] for line in journal(tmp_path / "part")] == list(range(8))
 
 
 def test_a_split_file_decides_what_trains(market: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def features(
     first, last = (num_batches * rank // world.size * batch for rank in (world.rank, world.rank + 1))
     own = records[first:last]
     batches = DataLoader(LabelledImages(own, preprocess), batch_size=batch, num_workers=compute.workers)
-    seen = torch.tensor(cameras(own))
+    seen = torch.tensor(cameras(own), dtype=torch.long)
     hushed = quiet or not world.is_lead
     return gather_rows(extract(encode, batches, seen, device=compute.device, flip=flip, quiet=hushed), world)
 
