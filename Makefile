@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Two busy torch threads beside another busy process can run 25 times slower: tests take one thread each.
 TESTS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test test-fast check format bench clean
+.PHONY: demo test test-fast faults check format bench clean
 
 demo: $(READY)  ## render people, pre-train, fine-tune, evaluate, show
 	$(BIN)/upreid demo --out demo
@@ -17,6 +17,9 @@ test: $(READY)  ## everything, the slow tests too
 
 test-fast: $(READY)  ## under three minutes
 	$(TESTS) -m "not slow"
+
+faults: $(READY)  ## kills, damage, full disks, hostile files; ROUNDS=20 repeats the random ones more often
+	$(TESTS) tests/faults --fault-rounds $(or $(ROUNDS),2)
 
 check: $(READY)  ## style, types, arrows between modules
 	$(BIN)/ruff check src tests benchmarks docs

@@ -14,6 +14,10 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # before torch is impor
     os.environ.setdefault(variable, "1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fault-rounds", type=int, default=2, help="how often faults are repeated at random moments")
+
+
 @pytest.fixture
 def run_upreid() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Call the command line in a process of its own."""

@@ -89,11 +89,14 @@ def test_a_run_leaves_what_it_should_and_nothing_else(market: Path, tmp_path: Pa
     assert json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["train"]["steps"] == 3
 
 
-def test_evaluating_the_saved_encoder_gives_the_same_numbers(market: Path, tmp_path: Path) -> None:
+def test_evaluating_the_saved_encoder_gives_the_same_numbers(
+    market: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ours = tuned(config(market, tmp_path / "run"))
     words = ["--encoder", str(tmp_path / "run" / "encoder.safetensors"), "--data.name", "market1501"]
     words += ["--data.root", str(market), "--device", "cpu", "--threads", "1", "--workers", "0"]
-    theirs = evaluate.run(parse(EvaluateConfig, words, program="evaluate"))
+    evaluate.run(parse(EvaluateConfig, words, program="evaluate"))
+    theirs = json.loads(capsys.readouterr().out)
     protocols = ours.pop("protocol"), theirs.pop("protocol")
     assert ours == theirs
     shared = protocols[0].keys() & protocols[1].keys()
@@ -300,7 +303,12 @@ def test_a_frozen_start_still_teaches_head_and_classifier(market: Path, tmp_path
 
 @pytest.mark.parametrize(("name", "flags"), [("bot", []), ("mgn", MGN)])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
-    market: Path, tmp_path: Path, name: str, flags: list[str], monkeypatch: pytest.MonkeyPatch
+    market: Path,
+    tmp_path: Path,
+    name: str,
+    flags: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     wanted = [*flags, "--train.steps", "8", "--train.save-every", "3", "--train.freeze-epochs", "1.5"]
     whole = tuned(config(market, tmp_path / "whole", *wanted))
@@ -325,6 +333,12 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
     assert [line["step"] for line in journal(tmp_path / "part")] == list(range(8))
     finetune.resume(tmp_path / "part")  # it had come to its end: only the evaluation is done again
     assert (tmp_path / "part" / "encoder.safetensors").read_bytes() == theirs
+    state = tmp_path / "part" / "state.pt"
+    state.write_bytes(state.read_bytes()[:-1])
+    assert finetune.resume(tmp_path / "part") == 0
+    assert "going back to the state before, of step 6" in capsys.readouterr().err
+    assert (tmp_path / "part" / "encoder.safetensors").read_bytes() == theirs
+    assert [line["step"] for line in journal(tmp_path / "part")] == list(range(8))
 
 
 def test_a_split_file_decides_what_trains(market: Path, tmp_path: Path) -> None:

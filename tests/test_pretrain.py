@@ -1,11 +1,7 @@
 import json
 import os
-import random
-import resource
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -82,65 +78,6 @@ def uninterrupted(picture_folder: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
-def test_a_run_killed_at_random_times_and_resumed_equals_one_that_was_not(
-    picture_folder: Path, uninterrupted: Path, tmp_path: Path, seed: int
-) -> None:
-    out, chance = tmp_path / "run", random.Random(seed)
-    words = begin(picture_folder, out)
-    kills = 0
-    while kills < 3:
-        process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
-        wait_for_steps(out, at_least=chance.randrange(1, 10) + 10 * kills, process=process)
-        time.sleep(chance.uniform(0, 0.2))
-        if process.poll() is not None:
-            break
-        process.kill()
-        process.wait()
-        kills += 1
-        words = command("--resume", out)
-    finish(command("--resume", out))
-    assert kills > 0
-    assert_same_run(out, uninterrupted)
-
-
-def wait_for_steps(out: Path, *, at_least: int, process: subprocess.Popen[bytes]) -> None:
-    journal = out / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if journal.exists() and journal.read_bytes().count(b"\n") >= at_least:
-            return
-        time.sleep(0.01)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop_a_run_saves_and_says_how_to_go_on(
-    picture_folder: Path, uninterrupted: Path, tmp_path: Path, number: signal.Signals
-) -> None:
-    out = tmp_path / "run"
-    process = subprocess.Popen(begin(picture_folder, out), stderr=subprocess.PIPE, text=True)
-    wait_for_steps(out, at_least=5, process=process)
-    process.send_signal(number)
-    _, words = process.communicate(timeout=120)
-    assert process.returncode == 128 + number
-    assert f"upreid pretrain --resume {out}" in words
-    finish(command("--resume", out))
-    assert_same_run(out, uninterrupted)
-
-
-@pytest.mark.slow
-def test_a_run_stopped_before_its_first_save_begins_again(
-    picture_folder: Path, uninterrupted: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "run"
-    finish(begin(picture_folder, out))
-    (out / "state.pt").unlink()
-    finish(command("--resume", out))
-    assert_same_run(out, uninterrupted)
-
-
-@pytest.mark.slow
 def test_workers_change_nothing(picture_folder: Path, uninterrupted: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = begin(picture_folder, out)
@@ -178,18 +115,6 @@ def test_a_term_of_weight_zero_leaves_no_trace(picture_folder: Path, tmp_path: P
     finish(begin(picture_folder, out, "--consistency.weight", 0, "--intrinsic.weight", 0, steps=2))
     assert set(read_journal(out / "metrics.jsonl")[0]) == {"step", "lr", "contrast", "seconds"}
     assert not any("patch_head" in name for name in torch.load(out / "state.pt", weights_only=True)["network"])
-
-
-@pytest.mark.slow
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_state(picture_folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    words = finish(
-        begin(picture_folder, out, "--optim.lr", 1e30, "--optim.warmup-epochs", 0, "--train.save-every", 1), 2
-    )
-    line = words.strip().splitlines()[-1]
-    assert "not finite at step" in line
-    assert "contrast" in line
-    assert not any(entry.name.startswith(".state") for entry in out.iterdir())
 
 
 def test_the_log_names_what_was_decided(picture_folder: Path, tmp_path: Path) -> None:
@@ -244,17 +169,6 @@ def test_missing_empty_and_imageless_folders_are_named(tmp_path: Path, capsys: p
 
 
 @pytest.mark.slow
-def test_a_folder_in_use_and_a_folder_with_files_are_refused(
-    picture_folder: Path, uninterrupted: Path, tmp_path: Path
-) -> None:
-    from upreid.runtime.folder import claim
-
-    with claim(tmp_path / "run"):
-        assert "in use by another process" in finish(begin(picture_folder, tmp_path / "run", steps=1), 2)
-    assert "--resume" in finish(begin(picture_folder, uninterrupted, steps=1), 2)
-
-
-@pytest.mark.slow
 def test_another_configuration_is_not_resumed(picture_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     finish(begin(picture_folder, out, steps=2))
@@ -262,32 +176,3 @@ def test_another_configuration_is_not_resumed(picture_folder: Path, tmp_path: Pa
     saved["settings"]["optim"]["lr"] = 0.5
     (out / "config.json").write_text(json.dumps(saved))
     assert "another configuration" in finish(command("--resume", out), 2)
-
-
-@pytest.mark.slow
-def test_a_state_cut_short_is_named(picture_folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    finish(begin(picture_folder, out, steps=2))
-    state = (out / "state.pt").read_bytes()
-    for length in (0, 100, len(state) // 2, len(state) - 1):
-        (out / "state.pt").write_bytes(state[:length])
-        line = finish(command("--resume", out), 2).strip().splitlines()[-1]
-        assert "state.pt" in line
-        assert "cut short" in line
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("room", "left"), [(20_000, []), (400_000, ["encoder.safetensors"])])
-def test_a_full_disk_stops_the_run_in_one_line_and_leaves_nothing_half_written(
-    picture_folder: Path, tmp_path: Path, room: int, left: list[str]
-) -> None:
-    def small_disk() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-
-    out = tmp_path / "run"
-    words = begin(picture_folder, out, steps=2)
-    done = subprocess.run(words, preexec_fn=small_disk, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("upreid: error: ")
-    assert "Traceback" not in done.stderr
-    assert {entry.name for entry in out.iterdir()} == {".lock", "config.json", "logs", "metrics.jsonl", *left}

@@ -1,6 +1,5 @@
 """The command line: one sub-command per program; nothing heavy is imported before it is needed."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -8,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from upreid.errors import InputError, nearest
+from upreid.runtime.faults import in_words
+from upreid.runtime.launcher import num_ranks, rank
 
 USAGE = """\
 usage: upreid COMMAND ...        (upreid COMMAND --help lists its flags)
@@ -36,9 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return dispatch(words)
     except InputError as error:
-        complain(last_line(error))
+        complain(last_line(error), alone=error.is_of_one_rank)
+    except RuntimeError as error:
+        if (line := in_words(error)) is None:
+            raise
+        complain(line, alone=True)
     except OSError as error:  # full disk, missing permission, broken pipe: the system's words name the file
-        complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", alone=True)
     except KeyboardInterrupt:
         complain("interrupted")
         return 130
@@ -172,10 +177,11 @@ def program(name: str) -> Any:
     return import_module(f"upreid.{name}")
 
 
-def complain(line: str) -> None:
-    """Say what is wrong on standard error; rank 0 speaks for all."""
-    if os.environ.get("RANK", "0") == "0":
-        print(f"upreid: error: {line}", file=sys.stderr)
+def complain(line: str, *, alone: bool = False) -> None:
+    """Say what is wrong on standard error; rank 0 speaks for all, or each for itself where it is `alone` with it."""
+    if rank() == 0 or alone:
+        who = f"rank {rank()}: " if num_ranks() > 1 and alone else ""
+        print(f"upreid: error: {who}{line}", file=sys.stderr)
 
 
 def last_line(error: InputError) -> str:

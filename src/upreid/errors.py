@@ -8,6 +8,9 @@ class InputError(ValueError):
     defect of ours and keeps its traceback.
     """
 
+    is_of_one_rank = False
+    """Whether the other processes of the group know nothing of it, so that this one must speak."""
+
 
 def nearest(name: str, known: list[str]) -> str:
     """Return a hint like `; did you mean 'laptop'?`, or the known names where nothing is near."""

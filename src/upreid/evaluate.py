@@ -1,40 +1,57 @@
-"""`upreid evaluate`: an encoder, a labelled set, and numbers that say how they were made."""
+"""`upreid evaluate`: an encoder, a labelled set, and numbers that say how they were made.
+
+Under torchrun the ranks share the images, and rank 0 ranks, says and writes; the numbers are those of one process.
+"""
 
 import json
 from dataclasses import replace
 from typing import Any
 
-from upreid.build.labelled import benchmark, encoding, identity_of, result_line, retrieve
+import torch
+
+from upreid.build.labelled import benchmark, encode_sides, encoding, identity_of, rank_sides, result_line
 from upreid.config.evaluate import EvaluateConfig
-from upreid.models.encoder import Encoder, load_encoder
+from upreid.models.encoder import Encoder, read_file, rebuild
 from upreid.runtime.compute import settle
 from upreid.runtime.console import say
+from upreid.runtime.distributed import apart, from_lead, join
 from upreid.runtime.files import write_text
 from upreid.types import Preprocess
 
 
-def run(config: EvaluateConfig) -> dict[str, Any]:
-    """Evaluate, print, and save where `out` says; return what was saved."""
+def run(config: EvaluateConfig) -> None:
+    """Evaluate, print, and save where `out` says."""
     compute = settle(config.device, config.threads, config.workers, workers_wanted=1)
-    compute.start()
-    labelled = benchmark(config.data)
-    encoder = load_encoder(config.encoder, device=compute.device)
-    how = encoding(encoder, config), labelled, preprocess(config, encoder), compute, config
-    result = retrieve(*how, batch=config.batch)
+    torch.set_num_threads(compute.threads)
+    with join(compute.device) as world:
+        if world.is_lead:
+            compute.announce()
+        labelled = benchmark(config.data, quiet=not world.is_lead)
+        encoder = rebuild(config.encoder, *from_lead(lambda: read_file(config.encoder), world), device=compute.device)
+        pixels = preprocess(config, encoder, quiet=not world.is_lead)
+        with apart():
+            how = labelled, pixels, compute, config, world
+            sides = encode_sides(encoding(encoder, config), *how, batch=config.batch)
+        if world.is_lead:
+            report(config, rank_sides(sides), encoder)
+
+
+def report(config: EvaluateConfig, result: dict[str, Any], encoder: Encoder) -> None:
+    """Say, print and write the numbers, with the protocol they were made with."""
     result["protocol"] |= identity_of(config.encoder, encoder, config)
-    say(f"{labelled.name}: {result_line(result)}")
+    say(f"{result['protocol']['dataset']}: {result_line(result)}")
     text = json.dumps(result, indent=2)
     print(text)
     if config.out:
         write_text(config.out, text + "\n")
         say(f"written to {config.out}")
-    return result
 
 
-def preprocess(config: EvaluateConfig, encoder: Encoder) -> Preprocess:
+def preprocess(config: EvaluateConfig, encoder: Encoder, *, quiet: bool) -> Preprocess:
     """Input size from the flags where given, else from the encoder's header; say which won."""
     header = encoder.preprocess
     height, width = config.height or header.height, config.width or header.width
     source = "the encoder's header" if not (config.height or config.width) else "--height/--width"
-    say(f"input {height}x{width} from {source}; mean, std and interpolation from the encoder's header")
+    if not quiet:
+        say(f"input {height}x{width} from {source}; mean, std and interpolation from the encoder's header")
     return replace(header, height=height, width=width)

@@ -19,12 +19,10 @@ from upreid.losses.contrast import info_nce
 from upreid.models.momentum import follow
 from upreid.models.network import Network
 from upreid.models.queue import Queue
-from upreid.runtime.distributed import World, gather
+from upreid.runtime.distributed import ALONE, World, gather
 from upreid.runtime.schedule import ramp
 from upreid.runtime.seed import permutation
 from upreid.types import Views
-
-ALONE = World()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from upreid.losses.triplet import batch_hard_triplet
-from upreid.runtime.distributed import average_gradients, gather, gather_with_gradient, join
+from upreid.runtime.distributed import averaging, gather, gather_with_gradient, join
 
 BATCH = 8
 
@@ -18,7 +18,7 @@ def main(out: Path) -> None:
     inputs = torch.randn(BATCH, 6, dtype=torch.float64)
     people = torch.arange(BATCH) // 2 % 3  # a person's images lie on both ranks
     with join(torch.device("cpu")) as world:
-        trained = average_gradients(net, torch.device("cpu"), world)
+        trained = averaging(net, torch.device("cpu"), world)
         part = world.share(BATCH)
         features = gather_with_gradient(trained(inputs[part]), world)
         loss = batch_hard_triplet(features, gather(people[part], world), margin=0.3)

@@ -64,7 +64,7 @@ def test_a_record_names_the_step_and_the_term_that_broke(tmp_path: Path) -> None
 
 
 def test_a_state_comes_back_and_code_in_a_state_is_not_run(tmp_path: Path) -> None:
-    state = {"step": 3, "tensor": torch.arange(4), "nested": [{"a": 1.5}, None]}
+    state = {"step": 3, "hash": "ab", "world_size": 1, "tensor": torch.arange(4), "nested": [{"a": 1.5}, None]}
     save_state(tmp_path / "state.pt", state)
     loaded = load_state(tmp_path / "state.pt")
     assert loaded["step"] == 3

@@ -11,9 +11,8 @@ from torch.nn import functional as F
 
 from upreid.build.pretraining import loader, patch_grid, preprocess
 from upreid.build.pretraining import method as build_method
-from upreid.build.saved import saved_config
+from upreid.build.saved import saved_config, saved_state
 from upreid.build.state import restore_module
-from upreid.config.files import digest, to_dict
 from upreid.config.pretrain import PretrainConfig
 from upreid.data.augment import PRESETS, Augment
 from upreid.data.sources.folder import index_folder
@@ -21,9 +20,9 @@ from upreid.errors import InputError
 from upreid.method import Method, encode_targets, query_losses
 from upreid.models.batchnorm import untracked
 from upreid.models.network import Network, Projector, apart, groups_of, interleave
-from upreid.runtime.checkpoint import load_state
 from upreid.runtime.compute import Compute
 from upreid.runtime.distributed import World
+from upreid.runtime.states import States
 from upreid.types import ImageBatch, Views
 
 
@@ -45,11 +44,9 @@ def take_up(folder: Path, compute: Compute, unlabelled: Path | None = None) -> T
     `unlabelled` is where its images are now, if they have moved.
     """
     config = saved_config(folder, PretrainConfig, "pretrain")
-    state, hash_ = load_state(folder / "state.pt"), digest(to_dict(config))
-    if state["hash"] != hash_:
-        raise InputError(
-            f"{folder / 'state.pt'} was saved by a run with another configuration than config.json says; restore that file"
-        )
+    state = saved_state(config, States(folder))
+    if state is None:
+        raise InputError(f"no state in {folder}: the run was stopped before its first save; resume it first")
     paths = index_folder(unlabelled or config.data.root)
     eager = replace(config, train=replace(config.train, compile=False))
     method = build_method(eager, compute, World(), max(len(paths) // config.train.batch, 1))
@@ -58,7 +55,9 @@ def take_up(folder: Path, compute: Compute, unlabelled: Path | None = None) -> T
     method.keys.load_state_dict(state["keys"])
     if method.originals is not None:
         method.originals.load_state_dict(state["originals"])
-    return TakenUp(config=config, hash=hash_, method=method, compute=compute, paths=paths, step=int(state["step"]))
+    return TakenUp(
+        config=config, hash=state["hash"], method=method, compute=compute, paths=paths, step=int(state["step"])
+    )
 
 
 def views_of(run: TakenUp, *, images: int, seed: int) -> Iterator[Views]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from upreid.retrieval.ranking import Labelled
 from upreid.retrieval.rerank import reranked_chunks
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import say
+from upreid.runtime.distributed import ALONE, World, gather_rows
 from upreid.types import Preprocess, Record
 
 
@@ -45,35 +47,61 @@ def features(
     records: Sequence[Record],
     preprocess: Preprocess,
     compute: Compute,
+    world: World = ALONE,
     *,
     batch: int = 128,
     flip: bool = False,
     quiet: bool = False,
 ) -> Float[Tensor, "images dim"]:
-    """Features of labelled images, in the order of `records`."""
-    images = LabelledImages(records, preprocess)
-    batches = DataLoader(images, batch_size=batch, num_workers=compute.workers)
-    seen = torch.tensor(cameras(records))
-    return extract(encode, batches, seen, device=compute.device, flip=flip, quiet=quiet)
+    """Features of labelled images, in the order of `records`, on every rank.
+
+    The ranks share whole batches, so each image is encoded among the same others as in one process, in the uneven last
+    batch too, and its feature has the same bits. All ranks must call it.
+    """
+    num_batches = -(-len(records) // batch)
+    first, last = (num_batches * rank // world.size * batch for rank in (world.rank, world.rank + 1))
+    own = records[first:last]
+    batches = DataLoader(LabelledImages(own, preprocess), batch_size=batch, num_workers=compute.workers)
+    seen = torch.tensor(cameras(own), dtype=torch.long)
+    hushed = quiet or not world.is_lead
+    return gather_rows(extract(encode, batches, seen, device=compute.device, flip=flip, quiet=hushed), world)
 
 
-def retrieve(
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """Features of a benchmark's two lists, and how they were made."""
+
+    query: Float[Tensor, "queries dim"]
+    gallery: Float[Tensor, "gallery dim"]
+    labelled: Benchmark
+    preprocess: Preprocess
+    ranking: Ranking
+
+
+def encode_sides(
     encode: Encode,
     labelled: Benchmark,
     preprocess: Preprocess,
     compute: Compute,
     ranking: Ranking | None = None,
+    world: World = ALONE,
     *,
     batch: int = 128,
     quiet: bool = False,
-) -> dict[str, Any]:
-    """Rank the gallery for every query: metrics in percent, and the protocol they were made with."""
+) -> Sides:
+    """Features of queries and gallery, made by all ranks together."""
     ranking = ranking or Ranking()
     query, gallery = (
-        features(encode, records, preprocess, compute, batch=batch, flip=ranking.flip, quiet=quiet)
+        features(encode, records, preprocess, compute, world, batch=batch, flip=ranking.flip, quiet=quiet)
         for records in (labelled.query, labelled.gallery)
     )
-    result = evaluate(query, gallery, labelled, ranking)
+    return Sides(query=query, gallery=gallery, labelled=labelled, preprocess=preprocess, ranking=ranking)
+
+
+def rank_sides(sides: Sides) -> dict[str, Any]:
+    """Rank the gallery for every query: metrics in percent, and the protocol they were made with. One rank is enough."""
+    labelled, preprocess, ranking = sides.labelled, sides.preprocess, sides.ranking
+    result = evaluate(sides.query, sides.gallery, labelled, ranking)
     how = {"dataset": labelled.name, **labelled.facts, "input": [preprocess.height, preprocess.width]}
     pixels = {
         "mean": list(preprocess.mean),

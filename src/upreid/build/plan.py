@@ -59,6 +59,7 @@ def check_numbers(config: PretrainConfig) -> None:
         "--train.epochs": config.train.epochs,
         "--train.accumulate": config.train.accumulate,
         "--train.save-every": config.train.save_every,
+        "--train.keep-states": config.train.keep_states,
         "--model.bn-groups": config.model.bn_groups,
         "--model.embed-dim": config.model.embed_dim,
         "--augment.height": config.augment.height,

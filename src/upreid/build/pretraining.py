@@ -20,7 +20,7 @@ from upreid.models.momentum import momentum_copy
 from upreid.models.network import Network, Projector
 from upreid.models.queue import Queue
 from upreid.runtime.compute import Compute
-from upreid.runtime.distributed import World, average_gradients
+from upreid.runtime.distributed import World, averaging
 from upreid.types import ImageBatch, Preprocess, Views
 
 
@@ -122,7 +122,7 @@ def method(config: PretrainConfig, compute: Compute, world: World, steps_per_epo
     kind = compute.device.type
     return Method(
         network=net,
-        trained=average_gradients(net, compute.device, world),
+        trained=averaging(net, compute.device, world),
         teacher=teacher,
         keys=keys,
         originals=originals,

@@ -1,5 +1,6 @@
-"""A run's own files, read back to resume it, or to see how far it is."""
+"""A run's own files: its folder opened, and read back to resume it or to see how far it is."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -7,8 +8,11 @@ from upreid.config.command_line import parse
 from upreid.config.files import digest, read_json, to_dict, to_flags
 from upreid.errors import InputError
 from upreid.models.encoder import read_file
-from upreid.runtime.checkpoint import load_state
+from upreid.runtime.console import logging_to, say
+from upreid.runtime.distributed import World, from_lead
+from upreid.runtime.folder import claim
 from upreid.runtime.journal import read_journal
+from upreid.runtime.states import States
 
 Config = TypeVar("Config")
 
@@ -23,16 +27,34 @@ def saved_config(folder: Path, schema: type[Config], program: str) -> Config:
     return parse(schema, to_flags(saved["settings"] | {"out": str(folder)}), program=program)
 
 
-def saved_state(config: Any) -> dict[str, Any] | None:
-    """Load the last state; None where the run was stopped before its first save, and so begins again."""
-    path = config.out / "state.pt"
-    if not path.exists():
-        return None
-    state = load_state(path)
-    if state["hash"] != digest(to_dict(config)):
+def open_run(
+    config: Any, program: str, world: World, stack: ExitStack, *, resumes: bool
+) -> tuple[States, dict[str, Any] | None]:
+    """Claim the run's folder until `stack` closes, and read the last whole state for every rank.
+
+    Rank 0 alone touches the folder; what it cannot do is raised on all. None: there is nothing to go on from, because the
+    run is new or was stopped before its first save.
+    """
+    states = States(config.out, config.train.keep_states)
+
+    def open_folder() -> dict[str, Any] | None:
+        stack.enter_context(claim(config.out, resume=resumes))
+        stack.enter_context(logging_to(config.out / "logs" / f"{program}.log"))
+        return saved_state(config, states)
+
+    state = from_lead(open_folder, world)
+    if world.is_lead and (resumes or state):
+        say(f"resuming {config.out} at step {state['step'] if state else 0}")
+    return states, state
+
+
+def saved_state(config: Any, states: States) -> dict[str, Any] | None:
+    """Load the last whole state; None where there is none. InputError where it is of another configuration."""
+    state = states.load()
+    if state is not None and state["hash"] != digest(to_dict(config)):
         raise InputError(
-            f"{path} was saved by a run with another configuration than {config.out / 'config.json'} says; "
-            f"restore that file, or start a new run"
+            f"the state in {config.out} was saved by a run with another configuration than "
+            f"{config.out / 'config.json'} says; restore that file, or start a new run"
         )
     return state
 

@@ -137,6 +137,8 @@ class Train:
     """Of head, order and augmentation."""
     save_every: int = 1000
     """Steps between states to resume from."""
+    keep_states: int = 2
+    """So many of the last states are kept: where the newest turns out damaged, a run goes on from the one before."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Auto takes a GPU where there is one."""
     threads: int | None = None

@@ -12,6 +12,7 @@ def check_numbers(config: FinetuneConfig) -> None:
         "--train.images": (train.images, 2),  # and another image of the same person
         "--train.steps": (1 if train.steps is None else train.steps, 1),
         "--train.save-every": (train.save_every, 1),
+        "--train.keep-states": (train.keep_states, 1),
         "--train.freeze-epochs": (train.freeze_epochs, 0),
         "--input.pad": (wanted.pad, 0),
         "--loss.margin": (loss.margin, 0),

@@ -18,13 +18,13 @@ from upreid.losses.identity import smoothed_cross_entropy
 from upreid.losses.triplet import batch_hard_triplet
 from upreid.models.encoder import Encoder, save_encoder
 from upreid.models.trainee import Trainee
-from upreid.runtime.checkpoint import save_state
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import Meter, progress, say
-from upreid.runtime.distributed import World, average_gradients, gather, gather_with_gradient
+from upreid.runtime.distributed import World, averaging, gather, gather_with_gradient
 from upreid.runtime.interrupt import Stop, is_time_to_stop
 from upreid.runtime.record import Record
 from upreid.runtime.seed import stream_key
+from upreid.runtime.states import States
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,7 @@ class Session:
     compute: Compute
     world: World
     split: dict[str, Any]
+    states: States
     stop: Stop
 
 
@@ -54,8 +55,7 @@ def train(run: Session, first: int) -> int:
         for step, part in enumerate(run.data.steps(first, plan.steps), start=first):
             if trained is None or step == plan.frozen_steps:
                 set_frozen(run.net, frozen=step < plan.frozen_steps)
-                # anew: DistributedDataParallel notes at its start what learns
-                trained = average_gradients(run.net, run.compute.device, run.world)
+                trained = averaging(run.net, run.compute.device, run.world)  # DDP notes at its start what learns
             one_step(run, trained, part, step, meter)
             if closing(run, step + 1) and step + 1 < plan.steps:
                 if run.world.is_lead:
@@ -125,7 +125,7 @@ def closing(run: Session, steps_done: int) -> bool:
 
 
 def save(run: Session, steps_done: int) -> None:
-    """Write `encoder.safetensors` and `state.pt`, once every loss up to here is known to be finite."""
+    """Write `encoder.safetensors` and a state, once every loss up to here is known to be finite."""
     run.record.read()
     hash_ = digest(to_dict(run.config))
     state = {"step": steps_done, "hash": hash_, "world_size": run.world.size}
@@ -135,4 +135,4 @@ def save(run: Session, steps_done: int) -> None:
         header = replace(encoder.header, recipe_hash=hash_, step=steps_done)
         encoder = Encoder(encoder.backbone, header, encoder.head)
         save_encoder(run.config.out / "encoder.safetensors", encoder)
-        save_state(run.config.out / "state.pt", state)
+        run.states.save(state)

@@ -17,8 +17,8 @@ from upreid.build.finetuning import (
     trainee,
     training_set,
 )
-from upreid.build.labelled import benchmark, encoding, identity_of, result_line, retrieve
-from upreid.build.saved import saved_config, saved_state
+from upreid.build.labelled import benchmark, encode_sides, encoding, identity_of, rank_sides, result_line
+from upreid.build.saved import open_run, saved_config
 from upreid.build.split import in_words, split_facts, training_part
 from upreid.build.start import starting_point
 from upreid.build.state import check_world, restore_module
@@ -27,12 +27,11 @@ from upreid.config.finetune import FinetuneConfig
 from upreid.data.benchmarks import Benchmark
 from upreid.finetune.checks import check_numbers
 from upreid.finetune.loop import Session, train
-from upreid.models.encoder import load_encoder
+from upreid.models.encoder import read_file, rebuild
 from upreid.runtime.compute import Compute, settle
-from upreid.runtime.console import logging_to, say
-from upreid.runtime.distributed import World, join
+from upreid.runtime.console import say
+from upreid.runtime.distributed import World, apart, from_lead, join
 from upreid.runtime.files import write_text
-from upreid.runtime.folder import claim
 from upreid.runtime.interrupt import Stop, listen
 from upreid.runtime.journal import Journal
 from upreid.runtime.provenance import provenance
@@ -56,11 +55,13 @@ def session(config: FinetuneConfig, *, resumes: bool) -> int:
     compute = settle(config.train.device, config.train.threads, config.train.workers, workers_wanted=1 if on_cpu else 4)
     torch.set_num_threads(compute.threads)
     with ExitStack() as stack:
-        with join(compute.device) as world, listen() as stop:
+        world = stack.enter_context(join(compute.device))
+        with listen() as stop:
             part, labelled, first = prepare(config, compute, world, stop, stack, resumes=resumes)
-            code = train(part, first)
-        if code == 0 and world.is_lead:  # the other ranks are done: an evaluation may outlast their patience
-            finish(config, labelled, part.split, compute)
+            with apart():
+                code = train(part, first)
+        if code == 0:
+            finish(config, labelled, part.split, compute, world)
         return code
 
 
@@ -77,18 +78,14 @@ def prepare(
     facts = split_facts(config.data, records, len(labelled.train))
     net = trainee(config, start, data, in_words(config.data, facts))
     plan, adam = schedule(config, data.batches), optimiser(config, net)
+    states, state = open_run(config, "finetune", world, stack, resumes=resumes)
     if world.is_lead:
-        stack.enter_context(claim(config.out, resume=resumes))
-        stack.enter_context(logging_to(config.out / "logs" / "finetune.log"))
-        introduce(config, plan, compute, world, [*remarks, *origins, counted(facts, plan)], resumes=resumes)
-    state = saved_state(config) if resumes else None
+        introduce(config, plan, compute, world, [*remarks, *origins, counted(facts, plan)])
     first = 0 if state is None else int(state["step"])
     if state is not None:
         check_world(state, world)
         restore_module("trainee", net, state, world)
         adam.load_state_dict(state["optimiser"])
-    if world.is_lead and resumes:
-        say(f"resuming {config.out} at step {first} of {plan.steps}")
     journal = [stack.enter_context(Journal(config.out / "metrics.jsonl", resume_at=first))] if world.is_lead else []
     part = Session(
         config=config,
@@ -101,6 +98,7 @@ def prepare(
         compute=compute,
         world=world,
         split=facts,
+        states=states,
         stop=stop,
     )
     return part, labelled, first
@@ -114,14 +112,12 @@ def counted(facts: dict[str, Any], plan: Schedule) -> str:
     )
 
 
-def introduce(
-    config: FinetuneConfig, plan: Schedule, compute: Compute, world: World, sentences: list[str], *, resumes: bool
-) -> None:
-    """Say what decided what, and write config.json with everything resolved."""
+def introduce(config: FinetuneConfig, plan: Schedule, compute: Compute, world: World, sentences: list[str]) -> None:
+    """Say what decided what, and write config.json with everything resolved if it is not there yet."""
     compute.announce()
     for sentence in sentences:
         say(sentence)
-    if resumes:
+    if (config.out / "config.json").exists():
         return
     settings = to_dict(config)
     facts = {"program": "finetune", "hash": digest(settings), "settings": settings}
@@ -135,11 +131,14 @@ def introduce(
     write_text(config.out / "config.json", text + "\n")
 
 
-def finish(config: FinetuneConfig, labelled: Benchmark, split: dict[str, Any], compute: Compute) -> None:
-    """Evaluate what was saved, write the numbers."""
+def finish(config: FinetuneConfig, labelled: Benchmark, split: dict[str, Any], compute: Compute, world: World) -> None:
+    """Evaluate what was saved, all ranks together; rank 0 writes the numbers."""
     path = config.out / "encoder.safetensors"
-    encoder = load_encoder(path, device=compute.device)
-    result = retrieve(encoding(encoder, config.test), labelled, encoder.preprocess, compute, config.test)
-    result["protocol"] |= {**identity_of(path, encoder, config.test), **split}
-    write_text(config.out / "retrieval.json", json.dumps(result, indent=2) + "\n")
-    say(f"{labelled.name}: {result_line(result)}")
+    encoder = rebuild(path, *from_lead(lambda: read_file(path), world), device=compute.device)
+    how = labelled, encoder.preprocess, compute, config.test
+    sides = encode_sides(encoding(encoder, config.test), *how, world=world)
+    if world.is_lead:
+        result = rank_sides(sides)
+        result["protocol"] |= {**identity_of(path, encoder, config.test), **split}
+        write_text(config.out / "retrieval.json", json.dumps(result, indent=2) + "\n")
+        say(f"{labelled.name}: {result_line(result)}")

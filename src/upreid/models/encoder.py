@@ -117,7 +117,13 @@ def load_encoder(path: Path | str, device: torch.device | str = "cpu") -> Encode
     tensor for tensor.
     """
     path = Path(path)
-    header, tensors = read_file(path)
+    return rebuild(path, *read_file(path), device=device)
+
+
+def rebuild(
+    path: Path, header: EncoderHeader, tensors: dict[str, Tensor], *, device: torch.device | str = "cpu"
+) -> Encoder:
+    """Make an encoder, in evaluation mode, of what `read_file` found at `path`; InputError where it does not fit."""
     backbone = create_backbone(
         header.backbone,
         height=header.height,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from upreid.build.labelled import benchmark, result_line, retrieve
+from upreid.build.labelled import benchmark, encode_sides, rank_sides, result_line
 from upreid.build.plan import Plan
 from upreid.build.pretraining import augmentation, loader, preprocess
 from upreid.build.state import capture, exported
@@ -15,13 +15,13 @@ from upreid.config.pretrain import PretrainConfig
 from upreid.data.dataset import SkipLedger
 from upreid.method import Method, train_step
 from upreid.models.encoder import Encoder, EncoderHeader, save_encoder
-from upreid.runtime.checkpoint import save_state
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import Meter, progress, say
 from upreid.runtime.distributed import World
 from upreid.runtime.interrupt import Stop, is_time_to_stop
 from upreid.runtime.record import Record
 from upreid.runtime.seed import stream_key
+from upreid.runtime.states import States
 from upreid.types import ImageBatch, Views
 
 LICENCE_NOTE = (
@@ -42,6 +42,7 @@ class Session:
     record: Record
     ledger: SkipLedger
     paths: list[Path]
+    states: States
     stop: Stop
 
 
@@ -92,7 +93,7 @@ def closing(run: Session, steps_done: int) -> bool:
 
 
 def save(run: Session, steps_done: int) -> None:
-    """Write `state.pt` and `encoder.safetensors`, once every loss up to here is known to be finite."""
+    """Write `encoder.safetensors` and a state, once every loss up to here is known to be finite."""
     run.record.read()
     hash_ = digest(to_dict(run.config))
     state = {"step": steps_done, "hash": hash_, "images": len(run.paths), "skipped": run.ledger.state()}
@@ -101,7 +102,7 @@ def save(run: Session, steps_done: int) -> None:
     if run.world.is_lead:
         encoder = Encoder(backbone, header(run.config, hash_, steps_done))
         save_encoder(run.config.out / "encoder.safetensors", encoder)
-        save_state(run.config.out / "state.pt", state)
+        run.states.save(state)
 
 
 def header(config: PretrainConfig, recipe_hash: str, step: int) -> EncoderHeader:
@@ -122,14 +123,20 @@ def header(config: PretrainConfig, recipe_hash: str, step: int) -> EncoderHeader
 
 
 def monitor(run: Session, steps_done: int) -> None:
-    """Retrieve on a labelled set, every so often; observes only, so the run is the same without it."""
+    """Retrieve on a labelled set, every so often; observes only, so the run is the same without it.
+
+    All ranks encode a part of the images with the backbone as it would be exported; while rank 0 ranks, the others wait
+    in the next step.
+    """
     wanted = run.config.monitor
-    if not run.plan.monitor_every or steps_done % run.plan.monitor_every or not run.world.is_lead:
+    if not run.plan.monitor_every or steps_done % run.plan.monitor_every:
         return
     assert wanted.root is not None
     labelled = benchmark(LabelledSet(name=wanted.name, root=wanted.root), quiet=True)
-    backbone = run.method.network.backbone.eval()
-    result = retrieve(lambda images, _: backbone(images), labelled, preprocess(run.config), run.compute, quiet=True)
-    backbone.train()
-    run.record.observe(steps_done - 1, {key: value for key, value in result.items() if key != "protocol"})
-    say(f"step {steps_done}: {result_line(result)}")
+    backbone = exported(run.method.network.backbone, run.world).eval()
+    how = labelled, preprocess(run.config), run.compute
+    sides = encode_sides(lambda images, _: backbone(images), *how, world=run.world, quiet=True)
+    if run.world.is_lead:
+        result = rank_sides(sides)
+        run.record.observe(steps_done - 1, {key: value for key, value in result.items() if key != "protocol"})
+        say(f"step {steps_done}: {result_line(result)}")

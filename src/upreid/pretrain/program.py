@@ -9,7 +9,7 @@ import torch
 
 from upreid.build.plan import Plan, explanations, make_plan
 from upreid.build.pretraining import method as build_method
-from upreid.build.saved import saved_config, saved_state
+from upreid.build.saved import open_run, saved_config
 from upreid.build.state import restore
 from upreid.config.files import digest, to_dict
 from upreid.config.pretrain import PretrainConfig
@@ -19,10 +19,9 @@ from upreid.errors import InputError
 from upreid.method import Method
 from upreid.pretrain.loop import Session, train
 from upreid.runtime.compute import Compute, check_compiler, settle
-from upreid.runtime.console import logging_to, say
-from upreid.runtime.distributed import World, join
+from upreid.runtime.console import say
+from upreid.runtime.distributed import World, apart, join
 from upreid.runtime.files import write_text
-from upreid.runtime.folder import claim
 from upreid.runtime.interrupt import listen
 from upreid.runtime.journal import Journal
 from upreid.runtime.provenance import provenance
@@ -54,16 +53,14 @@ def session(config: PretrainConfig, *, resumes: bool) -> int:
         plan = make_plan(config, len(paths), world)
         method = build_method(config, compute, world, plan.steps_per_epoch)
         optimiser = build_optimiser(config, method)
-        if world.is_lead:
-            stack.enter_context(claim(config.out, resume=resumes))
-            stack.enter_context(logging_to(config.out / "logs" / "pretrain.log"))
-        state = last_state(config, len(paths)) if resumes else None
+        states, state = open_run(config, "pretrain", world, stack, resumes=resumes)
         first = 0 if state is None else int(state["step"])
         ledger = SkipLedger(len(paths), config.data.unreadable_share, state["skipped"] if state else ())
         if state is not None:
+            check_images(config, len(paths), state)
             restore(method, optimiser, state)
         if world.is_lead:
-            introduce(config, plan, world, compute, first, resumes=resumes)
+            introduce(config, plan, world, compute)
         sinks = [stack.enter_context(sink) for sink in make_sinks(config, world, first)]
         part = Session(
             config=config,
@@ -75,9 +72,11 @@ def session(config: PretrainConfig, *, resumes: bool) -> int:
             record=Record(sinks),
             ledger=ledger,
             paths=paths,
+            states=states,
             stop=stack.enter_context(listen()),
         )
-        return train(part, first)
+        with apart():
+            return train(part, first)
 
 
 def build_optimiser(config: PretrainConfig, method: Method) -> torch.optim.Optimizer:
@@ -98,19 +97,17 @@ def make_sinks(config: PretrainConfig, world: World, first: int) -> list[Journal
     return [Journal(config.out / "metrics.jsonl", resume_at=first), *views]
 
 
-def last_state(config: PretrainConfig, num_images: int) -> dict[str, Any] | None:
-    """Load the last state, if it was made from the same images."""
-    state = saved_state(config)
-    if state is not None and state["images"] != num_images:
+def check_images(config: PretrainConfig, num_images: int, state: dict[str, Any]) -> None:
+    """Refuse a state that was made from other images."""
+    if state["images"] != num_images:
         raise InputError(
             f"{config.data.root} holds {num_images} images and held {state['images']} when the run was saved; "
             f"put them back, or start a new run"
         )
-    return state
 
 
-def introduce(config: PretrainConfig, plan: Plan, world: World, compute: Compute, first: int, *, resumes: bool) -> None:
-    """Write config.json, and say how this run computes and what is promised of resuming it."""
+def introduce(config: PretrainConfig, plan: Plan, world: World, compute: Compute) -> None:
+    """Write config.json if it is not there yet, and say how this run computes and what is promised of resuming it."""
     compute.announce()
     for line in explanations(config, plan, world):
         say(line)
@@ -121,8 +118,7 @@ def introduce(config: PretrainConfig, plan: Plan, world: World, compute: Compute
         if exact
         else "resuming is exact in data and schedule, not promised bit for bit"
     )
-    if resumes:
-        say(f"resuming {config.out} at step {first} of {plan.steps}")
+    if (config.out / "config.json").exists():
         return
     settings = to_dict(config)
     resolved = {"steps": plan.steps, "lr": plan.lr, "images": plan.num_images, "world_size": world.size}

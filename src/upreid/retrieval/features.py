@@ -24,7 +24,7 @@ def extract(
 ) -> Float[Tensor, "images dim"]:
     """Encode every batch of images [batch, 3, height, width]; `cameras` are those of all images, in the same order.
 
-    Features come back in single precision on the CPU, not scaled to unit length.
+    Features come back in single precision on the CPU, not scaled to unit length; without batches there is no dim.
 
     `flip` averages the features of an image and of its mirror image.
     """
@@ -37,4 +37,4 @@ def extract(
                 encoded = (encoded + encode(images.flip(3), seen)) / 2
             features.append(encoded.float().cpu())
             meter.advance(len(images))
-    return torch.cat(features)
+    return torch.cat(features) if features else torch.zeros(0, 0)

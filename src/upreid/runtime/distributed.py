@@ -1,17 +1,23 @@
 """Ranks: torchrun starts them, this file joins them. One process is a world of one, with no group at all."""
 
-import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
+
+from upreid.errors import InputError
+from upreid.runtime.launcher import is_one_node, num_ranks, num_restarts
+
+Result = TypeVar("Result")
 
 SECONDS_TO_LET_GO = 0.5
 """Gloo's threads let go of a collective's tensors a moment after it is done, and DistributedDataParallel keeps the
@@ -36,36 +42,27 @@ class World:
         return slice(self.rank * part, (self.rank + 1) * part)
 
 
+ALONE = World()
+
+
 @contextmanager
 def join(device: torch.device) -> Iterator[World]:
-    """Join the group that torchrun announced in the environment, if any: NCCL on GPUs, gloo on CPUs."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    """Join the group that torchrun announced in the environment, if any: gloo for tensors on the host, NCCL on GPUs."""
+    if num_ranks() == 1:
         yield World()
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    store, rank, size = next(rendezvous("env://"))
+    if is_one_node():  # torchrun keeps its store over restarts, with the addresses of processes that are gone
+        store = dist.PrefixStore(f"restart {num_restarts()}", store)  # pyright: ignore[reportPrivateImportUsage]
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
-        yield World(rank=dist.get_rank(), size=dist.get_world_size())
+        yield World(rank=rank, size=size)
     finally:
         dist.destroy_process_group()
-        if device.type == "cpu":
-            time.sleep(SECONDS_TO_LET_GO)
-
-
-def average_gradients(net: nn.Module, device: torch.device, world: World) -> nn.Module:
-    """Wrap `net` so that its backward averages the gradients over the ranks; alone, it is `net` itself.
-
-    Buffers are not broadcast (`broadcast_buffers=False`, as MoCo's and LUPerson's programs do): each rank keeps the
-    running statistics of its own images, and what is exported or saved averages them.
-    """
-    if world.size == 1:
-        return net
-    ids = [device.index] if device.type == "cuda" else None
-    with warnings.catch_warnings():  # torch 2.15 deprecates broadcast_buffers, and older ones lack its new name
-        warnings.simplefilter("ignore", FutureWarning)
-        return DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False)
+        time.sleep(SECONDS_TO_LET_GO)
 
 
 def gather(local: Tensor, world: World) -> Tensor:
@@ -75,6 +72,61 @@ def gather(local: Tensor, world: World) -> Tensor:
     parts = [torch.empty_like(local) for _ in range(world.size)]
     dist.all_gather(parts, local.detach().contiguous())
     return torch.cat(parts)
+
+
+def gather_rows(local: Float[Tensor, "rows dim"], world: World) -> Float[Tensor, "all_rows dim"]:
+    """`gather` for ranks with different numbers of rows; one without rows may not know `dim`, and gives 0."""
+    if world.size == 1:
+        return local
+    shapes = gather(torch.tensor([local.shape], device=local.device), world)
+    whole = local.new_zeros(tuple(shapes.amax(dim=0).tolist()))
+    whole[: local.shape[0], : local.shape[1]] = local
+    parts = gather(whole[None], world)
+    return torch.cat([part[:rows] for part, rows in zip(parts, shapes[:, 0].tolist(), strict=True)])
+
+
+def from_lead(make: Callable[[], Result], world: World) -> Result:
+    """Let rank 0 make a value that pickles, and give it to all; its InputError is raised on every rank, not waited for."""
+    if world.size == 1:
+        return make()
+    told: list[Any] = [None, None]
+    if world.is_lead:
+        try:
+            told[0] = make()
+        except (InputError, OSError) as error:
+            told[1] = error
+    dist.broadcast_object_list(told)
+    if told[1] is not None:
+        raise told[1] if world.is_lead else InputError(str(told[1]))
+    return told[0]
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Mark what a user must hear from this rank, because it may happen on one alone: an image that cannot be read."""
+    try:
+        yield
+    except InputError as error:
+        error.is_of_one_rank = True
+        raise
+
+
+def averaging(net: nn.Module, device: torch.device, world: World) -> nn.Module:
+    """`net` as it is trained: where there are several ranks, with gradients averaged over them.
+
+    Buffers are not broadcast. Each rank's BatchNorm keeps the running statistics of what it has seen, nothing waits for
+    rank 0 at a forward, and what is exported carries the mean over the ranks (`build.state.exported`). In a step, a rank
+    normalises by its own share of the batch: in fine-tuning as every published recipe does, in pre-training with shuffled
+    keys, or with SyncBN on GPUs.
+    """
+    if world.size == 1:
+        return net
+    ids = [device.index] if device.type == "cuda" else None
+    with (
+        warnings.catch_warnings()
+    ):  # what is to replace this argument still copies rank 0's buffers to all at the start
+        warnings.simplefilter("ignore", FutureWarning)
+        return DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False)
 
 
 class GatherWithGradient(torch.autograd.Function):

@@ -3,6 +3,7 @@
 config.json           everything resolved: settings, versions, commit, seed, hardware
 metrics.jsonl         one line per step: the truth; TensorBoard is a view of it
 state.pt              to resume from
+states/               the states before it
 encoder.safetensors   what others use
 logs/                 what was said
 """
@@ -15,18 +16,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from upreid.errors import InputError
+from upreid.runtime.files import sweep
+from upreid.runtime.launcher import is_same_job, job_id, num_restarts
 
 LOCK = ".lock"
+NOT_BEGUN = {LOCK, "logs"}
+"""All that there is of a run that was killed before it had written its configuration."""
 SECONDS_TO_SAVE = 60.0
+
+held: set[int] = set()
+"""Handles of the folders that this process holds."""
 
 
 @contextmanager
 def claim(out: Path, *, resume: bool = False) -> Iterator[Path]:
     """Hold `out` for the length of a run; the operating system frees it, even after a SIGKILL.
 
-    Raises InputError where another process holds it, where a new run finds files in it, and where there is
-    nothing to resume.
+    What a killed process left half-written is removed. A process that torchrun started again takes up the run that its
+    job began. Raises InputError where another process holds the folder, where a new run finds files in it, and where
+    there is nothing to resume.
     """
+    if num_restarts():
+        wait_until_free(out)
     if resume and not out.is_dir():
         raise InputError(f"no run at {out} to resume; give the folder that an earlier run was told as --out")
     try:
@@ -39,11 +50,31 @@ def claim(out: Path, *, resume: bool = False) -> Iterator[Path]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InputError(f"{out} is in use by another process; wait for it or choose another --out") from None
-        if not resume and any(entry.name != LOCK for entry in out.iterdir()):
+        held.add(handle)
+        sweep(out)
+        sweep(out / "states")
+        if not (resume or is_same_job(owner(handle))) and any(entry.name not in NOT_BEGUN for entry in out.iterdir()):
             raise InputError(f"{out} is not empty; resume with --resume {out}, or choose a new folder with --out")
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, job_id().encode(), 0)
         yield out
     finally:
+        held.discard(handle)
         os.close(handle)
+
+
+def owner(handle: int) -> str:
+    """The job that claimed the folder before."""
+    return os.pread(handle, 1000, 0).decode(errors="replace")
+
+
+def let_go() -> None:
+    """In a new child: a loader's worker outlives a killed run by seconds, and must not hold its folder so long."""
+    while held:
+        os.close(held.pop())
+
+
+os.register_at_fork(after_in_child=let_go)
 
 
 def wait_until_free(out: Path, seconds: float = SECONDS_TO_SAVE) -> None:

@@ -1,6 +1,7 @@
-"""SIGTERM and Ctrl-C ask a run to save and stop; asked twice, it stops at once."""
+"""SIGTERM and Ctrl-C ask a run to save and stop; a second Ctrl-C stops it at once."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,18 +14,24 @@ STEPS_BETWEEN_VOTES = 10
 """Several ranks agree this often on whether to stop: a vote makes the GPU wait."""
 
 
+SECONDS_OF_ONE_REQUEST = 1.0
+"""A terminal and torchrun, or SLURM and torchrun, each pass on one and the same request."""
+
+
 class Stop:
     """Whether somebody asked."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.asked = 0.0
 
     def ask(self, number: int, frame: FrameType | None) -> None:
-        """Note the first signal; leave at once on the second."""
+        """Note the first signal; leave at once on a later Ctrl-C. Who wants more than SIGTERM sends SIGKILL."""
         del frame
-        if self.signal is not None:
+        if self.signal is None:
+            self.signal, self.asked = number, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self.asked > SECONDS_OF_ONE_REQUEST:
             raise KeyboardInterrupt
-        self.signal = number
 
     def __bool__(self) -> bool:
         return self.signal is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from upreid.errors import InputError
 from upreid.runtime.files import write_aside
 
 
@@ -19,7 +20,7 @@ class Journal:
     def __init__(self, path: Path, *, resume_at: int = 0) -> None:
         kept = lines_before(path, resume_at)
         with write_aside(path) as aside:
-            aside.write_text("".join(kept), encoding="utf-8")
+            aside.write_bytes(b"".join(kept))
         self.file = path.open("a", encoding="utf-8")
 
     def write(self, *, step: int, **values: Any) -> None:
@@ -44,22 +45,32 @@ def is_broken(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def lines_before(path: Path, step: int) -> list[str]:
-    """Return the whole lines of steps below `step`; a line cut short by a kill is dropped."""
-    if not path.exists():
-        return []
-    kept: list[str] = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if not line.endswith("\n") or entry["step"] >= step:
+def lines_before(path: Path, step: int) -> list[bytes]:
+    """Return the whole lines of steps below `step`; a line cut short by a kill is dropped, and all after it."""
+    kept: list[bytes] = []
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
+        entry = entry_of(line)
+        if entry is None or not line.endswith(b"\n") or entry["step"] >= step:
             break
         kept.append(line)
     return kept
 
 
+def entry_of(line: bytes) -> dict[str, Any] | None:
+    """Read a line; None where it holds none of ours."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) and isinstance(entry.get("step"), int) else None
+
+
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Read every line."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """Read every line; InputError where one is not ours."""
+    entries: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        entry = entry_of(line)
+        if entry is None:
+            raise InputError(f"line {number} of {path} is damaged; resume its run, which writes it anew")
+        entries.append(entry)
+    return entries

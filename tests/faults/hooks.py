@@ -1,0 +1,92 @@
+"""Faults that no signal from outside hits exactly: put into a run before it begins."""
+
+import os
+import resource
+import signal
+import time
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from upreid import method
+from upreid.losses.contrast import info_nce
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_within_a_write(when: tuple[int, float]) -> None:
+    """SIGKILL when so large a share of the so-manyth state is written."""
+    number, share = when
+    whole, writes = Path.write_bytes, count(1)
+
+    def write_bytes(path: Path, content: Any) -> int:
+        if path.name.startswith(".state.pt") and next(writes) == number:
+            whole(path, content[: int(len(content) * share)])
+            die()
+        return whole(path, content)
+
+    Path.write_bytes = write_bytes  # type: ignore[method-assign]
+
+
+def killed_between_renames(when: tuple[int, int]) -> None:
+    """SIGKILL at the so-manyth rename of a state: before it where the second number is 0, after it where it is 1."""
+    number, after = when
+    whole, renames = Path.replace, count(1)
+
+    def replace(path: Path, target: Path) -> Path:
+        hit = "state.pt" in path.name and next(renames) == number
+        if hit and not after:
+            die()
+        result = whole(path, target)
+        if hit:
+            die()
+        return result
+
+    Path.replace = replace  # type: ignore[method-assign]
+
+
+def clock_that_jumps(_: None) -> None:
+    """The time of day goes back and forth by years, as after a reset clock or a bad time server."""
+    real, calls = time.time, count()
+    time.time = lambda: real() + (next(calls) % 7 - 3) * 1e8
+    time.time_ns = lambda: int(time.time() * 1e9)
+
+
+def loss_that_breaks(step: int) -> None:
+    """The contrast loss is NaN at a step and, by its gradient, ever after."""
+    steps = count()
+
+    def broken(*tensors: torch.Tensor, **settings: float) -> torch.Tensor:
+        return info_nce(*tensors, **settings) * (float("nan") if next(steps) >= step else 1.0)
+
+    method.info_nce = broken
+
+
+def small_files(room: int) -> None:
+    """No file may grow over so many bytes: the write fails as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+
+def step_that_hangs(step: int) -> None:
+    """A step that takes for ever, as on a file system that does not answer."""
+    steps = count()
+
+    def slow(*tensors: torch.Tensor, **settings: float) -> torch.Tensor:
+        while next(steps) >= step:
+            time.sleep(0.05)
+        return info_nce(*tensors, **settings)
+
+    method.info_nce = slow
+
+
+def defect(_: None) -> None:
+    """A RuntimeError that the machine has nothing to do with."""
+
+    def broken(*tensors: torch.Tensor, **settings: float) -> torch.Tensor:
+        raise RuntimeError("a defect")
+
+    method.info_nce = broken
