@@ -122,9 +122,7 @@ def averaging(net: nn.Module, device: torch.device, world: World) -> nn.Module:
     if world.size == 1:
         return net
     ids = [device.index] if device.type == "cuda" else None
-    with (
-        warnings.catch_warnings()
-    ):  # what is to replace this argument still copies rank 0's buffers to all at the start
+    with warnings.catch_warnings():  # what is to replace this argument copies rank 0 to all at the start
         warnings.simplefilter("ignore", FutureWarning)
         return DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False)
 
