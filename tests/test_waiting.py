@@ -4,7 +4,6 @@ What a device would also wait for is a copy of the host's that blocks; `WaitsFor
 """
 
 from contextlib import nullcontext
-from dataclasses import replace
 
 import numpy as np
 import pytest
