@@ -46,13 +46,17 @@ def patch_grid(config: PretrainConfig) -> PatchGrid:
     return PatchGrid(rows=config.intrinsic.rows, columns=config.intrinsic.columns)
 
 
+Loaded = tuple[ImageBatch | Views, tuple[tuple[int, str], ...]]
+"""What a loader gives: originals, or views where workers make them; and the files skipped for them, with reasons."""
+
+
 class Prepare:
     """A loader's last act: stack decoded originals; on a CPU also make the views, in the worker."""
 
     def __init__(self, augment: Callable[[ImageBatch], Views] | None) -> None:
         self.augment = augment
 
-    def __call__(self, samples: Sequence[Sample]) -> tuple[ImageBatch | Views, tuple[tuple[int, str], ...]]:
+    def __call__(self, samples: Sequence[Sample]) -> Loaded:
         """Return the batch and the files that had to be skipped for it."""
         batch = collate(samples)
         return (self.augment(batch) if self.augment else batch), batch.skipped
