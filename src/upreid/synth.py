@@ -11,7 +11,6 @@ over, or only finishes moving.
 
 import math
 import shutil
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -82,8 +81,6 @@ def synthesise(
     _check(recipe, workers)
     try:
         _produce(out, recipe, workers)
-    except BrokenProcessPool as error:
-        raise InputError("a worker process died, perhaps for want of memory; run again with fewer workers") from error
     except OSError as error:
         raise InputError(
             f"cannot write the corpus to {out}: {error.strerror or error}; free it or choose another folder"

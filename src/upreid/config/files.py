@@ -27,7 +27,7 @@ def without_none(table: dict[str, Any]) -> dict[str, Any]:
     return {key: without_none(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
-WITHOUT_EFFECT = {"out", "monitor", "tensorboard", "root", "threads", "workers", "save_every"}
+WITHOUT_EFFECT = {"out", "monitor", "tensorboard", "root", "threads", "workers", "save_every", "patience"}
 """Settings that decide where, how fast and how closely watched a run is, not what comes of it."""
 
 

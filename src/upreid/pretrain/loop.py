@@ -1,7 +1,6 @@
 """The loop of pre-training: steps, the retrieval monitor, states to resume from, and the encoder."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -13,6 +12,7 @@ from upreid.config.files import digest, to_dict
 from upreid.config.labelled import LabelledSet
 from upreid.config.pretrain import PretrainConfig
 from upreid.data.dataset import SkipLedger
+from upreid.data.sources.source import Source
 from upreid.method import Method, train_step
 from upreid.models.encoder import Encoder, EncoderHeader, save_encoder
 from upreid.runtime.checkpoint import save_state
@@ -41,7 +41,7 @@ class Session:
     optimiser: torch.optim.Optimizer
     record: Record
     ledger: SkipLedger
-    paths: list[Path]
+    source: Source
     stop: Stop
 
 
@@ -52,7 +52,7 @@ def train(run: Session, first: int) -> int:
     """
     config, plan = run.config, run.plan
     augment = augmentation(config)
-    batches = loader(config, run.paths, augment, run.compute, run.world, first, plan.steps)
+    batches = loader(config, run.source, augment, run.compute, run.world, first, plan.steps)
     total, done, quiet = plan.steps * plan.batch, first * plan.batch, not run.world.is_lead
     with progress("pre-training", total, "images", done=done, quiet=quiet) as meter:
         for step, (batch, skipped) in enumerate(batches, start=first):
@@ -95,7 +95,8 @@ def save(run: Session, steps_done: int) -> None:
     """Write `state.pt` and `encoder.safetensors`, once every loss up to here is known to be finite."""
     run.record.read()
     hash_ = digest(to_dict(run.config))
-    state = {"step": steps_done, "hash": hash_, "images": len(run.paths), "skipped": run.ledger.state()}
+    state = {"step": steps_done, "hash": hash_, "skipped": run.ledger.state()}
+    state |= {"images": len(run.source), "source": run.source.fingerprint}
     state |= capture(run.method, run.optimiser)
     backbone = exported(run.method.network.backbone, run.world)
     if run.world.is_lead:

@@ -14,7 +14,8 @@ from upreid.build.state import restore
 from upreid.config.files import digest, to_dict
 from upreid.config.pretrain import PretrainConfig
 from upreid.data.dataset import SkipLedger
-from upreid.data.sources.folder import index_folder
+from upreid.data.sources.recognise import open_source
+from upreid.data.sources.source import Source
 from upreid.errors import InputError
 from upreid.method import Method
 from upreid.pretrain.loop import Session, train
@@ -48,21 +49,23 @@ def session(config: PretrainConfig, *, resumes: bool) -> int:
     torch.set_num_threads(compute.threads)
     if config.train.compile:
         check_compiler()
-    paths = index_folder(config.data.root)
+    wanted = config.data
+    source = open_source(wanted.root, cfs_share=wanted.cfs_share, patience=wanted.patience)
     with ExitStack() as stack:
         world = stack.enter_context(join(compute.device))
-        plan = make_plan(config, len(paths), world)
+        plan = make_plan(config, len(source), world)
         method = build_method(config, compute, world, plan.steps_per_epoch)
         optimiser = build_optimiser(config, method)
         if world.is_lead:
             stack.enter_context(claim(config.out, resume=resumes))
             stack.enter_context(logging_to(config.out / "logs" / "pretrain.log"))
-        state = last_state(config, len(paths)) if resumes else None
+        state = last_state(config, source) if resumes else None
         first = 0 if state is None else int(state["step"])
-        ledger = SkipLedger(len(paths), config.data.unreadable_share, state["skipped"] if state else ())
+        ledger = SkipLedger(len(source), config.data.unreadable_share, state["skipped"] if state else ())
         if state is not None:
             restore(method, optimiser, state)
         if world.is_lead:
+            say(source.description)
             introduce(config, plan, world, compute, first, resumes=resumes)
         sinks = [stack.enter_context(sink) for sink in make_sinks(config, world, first)]
         part = Session(
@@ -74,7 +77,7 @@ def session(config: PretrainConfig, *, resumes: bool) -> int:
             optimiser=optimiser,
             record=Record(sinks),
             ledger=ledger,
-            paths=paths,
+            source=source,
             stop=stack.enter_context(listen()),
         )
         return train(part, first)
@@ -98,13 +101,18 @@ def make_sinks(config: PretrainConfig, world: World, first: int) -> list[Journal
     return [Journal(config.out / "metrics.jsonl", resume_at=first), *views]
 
 
-def last_state(config: PretrainConfig, num_images: int) -> dict[str, Any] | None:
+def last_state(config: PretrainConfig, source: Source) -> dict[str, Any] | None:
     """Load the last state, if it was made from the same images."""
     state = saved_state(config)
-    if state is not None and state["images"] != num_images:
+    if state is not None and state["images"] != len(source):
         raise InputError(
-            f"{config.data.root} holds {num_images} images and held {state['images']} when the run was saved; "
+            f"{config.data.root} holds {len(source)} images and held {state['images']} when the run was saved; "
             f"put them back, or start a new run"
+        )
+    if state is not None and state["source"] != source.fingerprint:
+        raise InputError(
+            f"{config.data.root} holds {len(source)} images as before, but others than when the run was saved (names, order "
+            f"or form have changed); put them back, or start a new run"
         )
     return state
 
