@@ -9,6 +9,7 @@ The same line with another --layout adds that layout's folder, of the same peopl
 over, or only finishes moving.
 """
 
+import importlib.util
 import math
 import shutil
 from dataclasses import fields
@@ -91,6 +92,9 @@ def _check(recipe: Recipe, workers: int | None) -> None:
     """Refuse what cannot be rendered."""
     if recipe.layout not in LAYOUTS:
         raise InputError(f"unknown layout '{recipe.layout}'{nearest(recipe.layout, list(LAYOUTS))}")
+    package = LAYOUTS[recipe.layout].needs
+    if package and importlib.util.find_spec(package) is None:
+        raise InputError(f"layout {recipe.layout} needs the package {package}: pip install 'upreid[{package}]'")
     ranges = {
         "identities": (LEAST_IDENTITIES, MOST_IDENTITIES),
         "seed": (0, 2**63 - 1),
