@@ -19,6 +19,7 @@ Work = Callable[[], object]
 Seconds = dict[str, list[float]]
 """Of each candidate, in each round."""
 
+
 def seconds_of(work: Work, device: torch.device) -> float:
     """Do the work once."""
     if device.type == "cpu":

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
@@ -11,6 +10,7 @@ from upreid.config.pretrain import PretrainConfig
 from upreid.data.augment import PRESETS, Augment, PatchGrid
 from upreid.data.dataset import OriginalImages, Sample, collate
 from upreid.data.order import StepBatches
+from upreid.data.sources.source import Source
 from upreid.errors import InputError
 from upreid.losses import consistency, intrinsic
 from upreid.method import ConsistencyTerm, IntrinsicTerm, Method
@@ -64,7 +64,7 @@ class Prepare:
 
 def loader(
     config: PretrainConfig,
-    paths: Sequence[Path],
+    source: Source,
     augment: Augment,
     compute: Compute,
     world: World,
@@ -72,9 +72,9 @@ def loader(
     last: int,
 ) -> DataLoader[Sample]:
     """This rank's batches for the steps from `first` to `last`, keyed by (seed, epoch, image)."""
-    order = StepBatches(len(paths), config.train.batch, seed=config.train.seed, first=first, last=last, world=world)
+    order = StepBatches(len(source), config.train.batch, seed=config.train.seed, first=first, last=last, world=world)
     size = config.augment
-    images = OriginalImages(paths, height=size.height, width=size.width, limit=config.data.unreadable_share)
+    images = OriginalImages(source, height=size.height, width=size.width, limit=config.data.unreadable_share)
     on_cpu = compute.device.type == "cpu"
     return DataLoader(
         images,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -14,6 +13,7 @@ from upreid.config.files import digest, to_dict
 from upreid.config.labelled import LabelledSet
 from upreid.config.pretrain import PretrainConfig
 from upreid.data.dataset import SkipLedger
+from upreid.data.sources.source import Source
 from upreid.method import Method, train_step
 from upreid.models.encoder import Encoder, EncoderHeader, save_encoder
 from upreid.runtime.beside import beside
@@ -43,7 +43,7 @@ class Session:
     optimiser: torch.optim.Optimizer
     record: Record
     ledger: SkipLedger
-    paths: list[Path]
+    source: Source
     states: States
     stop: Stop
 
@@ -82,7 +82,7 @@ def all_views(run: Session, first: int) -> Iterator[Views]:
             say(f"skipped {sentence}")
         return augment(batch.to(device)) if isinstance(batch, ImageBatch) else batch
 
-    batches = loader(run.config, run.paths, augment, run.compute, run.world, first, run.plan.steps)
+    batches = loader(run.config, run.source, augment, run.compute, run.world, first, run.plan.steps)
     return map(beside(prepare, device), batches)
 
 
@@ -110,7 +110,8 @@ def save(run: Session, steps_done: int) -> None:
     """Write `encoder.safetensors` and a state, once every loss up to here is known to be finite."""
     run.record.read()
     hash_ = digest(to_dict(run.config))
-    state = {"step": steps_done, "hash": hash_, "images": len(run.paths), "skipped": run.ledger.state()}
+    state = {"step": steps_done, "hash": hash_, "skipped": run.ledger.state()}
+    state |= {"images": len(run.source), "source": run.source.fingerprint}
     state |= capture(run.method, run.optimiser)
     backbone = exported(run.method.network.backbone, run.world)
     if run.world.is_lead:
