@@ -80,6 +80,9 @@ class Alone:
 class Lab:
     """Starts runs, waits for them, and looks at what they left."""
 
+    HALVES = ("--model.bn-groups", "1")
+    """Lets the small batch divide over two ranks."""
+
     def __init__(self, pictures: Path, folder: Path) -> None:
         self.pictures, self.folder = pictures, folder
         words = [sys.executable, "-W", "error", str(Path(__file__).parent / "nursery.py")]
@@ -135,6 +138,17 @@ def undisturbed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing happened to."""
     out = tmp_path_factory.mktemp("undisturbed") / "run"
     lab.finish(lab.begin(out))
+    return out
+
+
+@pytest.fixture(scope="session")
+def undisturbed_group(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on two ranks that nothing happened to."""
+    out = tmp_path_factory.mktemp("group") / "run"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", "upreid", *lab.begin(out, *lab.HALVES)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stderr
     return out
 
 

@@ -14,7 +14,6 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.ranks]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-HALVES = ["--model.bn-groups", "1"]
 SECONDS = 240.0
 
 
@@ -50,21 +49,12 @@ def wait_for(out: Path, step: int, process: subprocess.Popen[str]) -> None:
     raise AssertionError(f"step {step} was not reached: {process.communicate(timeout=SECONDS)[1]}")
 
 
-@pytest.fixture(scope="module")
-def undisturbed_group(lab: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("ranks") / "run"
-    process = group(lab.begin(out, *HALVES))
-    words = end(process)
-    assert process.returncode == 0, words
-    return out
-
-
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_is_killed_in_mid_step_and_torchrun_brings_the_group_back(
     lab: Any, tmp_path: Path, undisturbed_group: Path, assert_same: Any, rank: int
 ) -> None:
     out = tmp_path / "run"
-    process = group(lab.begin(out, *HALVES), "--max-restarts", "3")
+    process = group(lab.begin(out, *lab.HALVES), "--max-restarts", "3")
     wait_for(out, 9, process)
     os.kill(ranks_of(process)[rank], signal.SIGKILL)
     words = end(process)
@@ -80,7 +70,7 @@ def test_a_group_asked_to_stop_saves_and_the_same_line_with_resume_goes_on(
     lab: Any, tmp_path: Path, undisturbed_group: Path, assert_same: Any
 ) -> None:
     out = tmp_path / "run"
-    process = group(lab.begin(out, *HALVES))
+    process = group(lab.begin(out, *lab.HALVES))
     wait_for(out, 0, process)
     for number in (
         process.pid,
@@ -98,7 +88,7 @@ def test_a_group_asked_to_stop_saves_and_the_same_line_with_resume_goes_on(
 
 def test_another_job_is_not_taken_up_by_a_restart(lab: Any, undisturbed_group: Path) -> None:
     before = (undisturbed_group / "encoder.safetensors").stat().st_mtime_ns
-    process = group(lab.begin(undisturbed_group, *HALVES), "--max-restarts", "1")
+    process = group(lab.begin(undisturbed_group, *lab.HALVES), "--max-restarts", "1")
     words = end(process)
     assert process.returncode != 0
     assert words.count("upreid: error:") == 2  # once in each attempt, by rank 0 for both

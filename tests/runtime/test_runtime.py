@@ -101,6 +101,38 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
         pass
 
 
+def test_a_job_that_is_started_again_takes_up_what_it_began_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def may_enter(job: str, restarts: int) -> bool:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", job)
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", str(restarts))
+        try:
+            with claim(tmp_path / "run"):
+                (tmp_path / "run" / "config.json").touch()
+        except InputError:
+            return False
+        return True
+
+    assert may_enter("job7", 0)
+    assert may_enter("job7", 0)  # requeued, or restarted because of another node: not counted
+    assert not may_enter("job8", 0)
+    assert not may_enter("job8", 1)
+    (tmp_path / "run" / "config.json").unlink()
+    assert may_enter("none", 0)
+    assert not may_enter("none", 0)  # every job without a name is called so
+    assert may_enter("none", 1)
+
+
+def test_what_a_killed_process_left_half_written_goes_away(tmp_path: Path) -> None:
+    (tmp_path / "states").mkdir()
+    for name in (".state.pt.77.aside", "states/.step.9.aside", ".mine", "state.pt"):
+        (tmp_path / name).write_text("half")
+    with claim(tmp_path, resume=True):
+        pass
+    assert {path.name for path in tmp_path.rglob("*")} == {"states", ".mine", "state.pt", ".lock"}
+
+
 def test_numbers_belong_to_seed_epoch_and_image_whatever_the_batch() -> None:
     images = np.array([5, 2, 900_000])
     drawn = uniforms(1, 2, images, purpose="crop", count=3)
