@@ -15,10 +15,10 @@ import argparse
 import resource
 
 import torch
-from _plain import Plain, lightly_moco
-from _turns import Seconds, Work, operations, peak_memory, peak_work, ratio, take_turns
 from torch import Tensor
 
+from _plain import Plain, lightly_moco
+from _turns import Seconds, Work, operations, peak_memory, peak_work, ratio, take_turns
 from upreid.build.pretraining import method as build_method
 from upreid.config.command_line import parse
 from upreid.config.pretrain import PretrainConfig
