@@ -160,8 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Augmentation on a core, and on a GPU")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     device = settle(parser.parse_args().device, 1, 0, workers_wanted=0).device.type
-    fresh = multiprocessing.get_context("forkserver")
-    fresh.set_forkserver_preload(["torchvision.transforms", "upreid.data.augment"])  # loaded once, not 24 times
+    fresh = multiprocessing.get_context("spawn")
     wanted = [name for name in CANDIDATES if device == "cuda" or "GPU" not in name]
     for preset in ("luperson", "luperson-jitter"):
         for file_size, size in SIZES:
