@@ -72,9 +72,9 @@ class Plain:
 
 def encoder(config: PretrainConfig, like: Tensor) -> nn.ModuleDict:
     """A timm backbone and MLP heads, nothing of ours in them."""
-    size = {"height": like.shape[2], "width": like.shape[3]}
-    wanted = config.model
-    backbone = create_backbone(wanted.backbone, channels=wanted.channels, last_stride=wanted.last_stride, **size)
+    wanted, (height, width) = config.model, like.shape[2:]
+    name, channels, last_stride = wanted.backbone, wanted.channels, wanted.last_stride
+    backbone = create_backbone(name, height=height, width=width, channels=channels, last_stride=last_stride)
     dim = num_features(backbone)
     heads = [nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, wanted.embed_dim)) for _ in range(2)]
     parts = nn.ModuleDict({"backbone": backbone, "image": heads[0], "patch": heads[1]}).to(like.device)

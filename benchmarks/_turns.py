@@ -92,7 +92,7 @@ def peak_memory(work: Work, device: torch.device) -> float:
     events = profiler.profiler.kineto_results.events()  # pyright: ignore[reportOptionalMemberAccess]
     held = peak = 0
     for event in sorted((event for event in events if event.name() == "[memory]"), key=lambda event: event.start_ns()):
-        held += event.nbytes()
+        held += event.nbytes()  # pyright: ignore[reportAttributeAccessIssue] - not in torch's stub
         peak = max(peak, held)
     return peak / 2**20
 

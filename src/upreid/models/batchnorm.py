@@ -86,7 +86,10 @@ def grouped(norm: nn.BatchNorm2d, groups: int) -> GroupedBatchNorm:
     if isinstance(new, GroupedBatchNormAct):
         new.drop, new.act = norm.drop, norm.act  # pyright: ignore[reportAttributeAccessIssue]
     new.to(norm.weight).load_state_dict(norm.state_dict())
-    new.groups = groups
+    new.groups, new.tracking = (
+        groups,
+        True,
+    )  # its own from the start: `untracked` would else make torch.compile begin anew
     return new.train(norm.training)
 
 
