@@ -130,7 +130,7 @@ def test_a_pickle_beyond_all_measure_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [3, "abc", {"names": ["a"]}, {"keys": {"a": 1}}, ["a", 3], ["a", ""], ["a\0b"], [["a"]], None]
+    "value", [3, "abc", {"names": ["a"]}, {"keys": {"a": 1}}, ["a", 3], ["a", ""], ["a\0b"], ["a", None], [["a"]], None]
 )
 def test_what_is_no_list_of_names_is_refused(value: object) -> None:
     with pytest.raises(InputError, match=r"keys\.pkl"):
