@@ -83,8 +83,7 @@ def test_damage_is_found_or_does_not_matter(
     path.write_bytes(content)
     try:
         opened = open_index(path, "test", check=("positions", "sizes"))
-    except InputError as error:
-        assert "\n" not in str(error)
+    except InputError:
         return
     assert values(opened) == {"positions": list(range(12)), "sizes": list(range(12))}
 

@@ -13,12 +13,6 @@ from upreid.data.sources.recognise import open_source
 from upreid.errors import InputError
 
 
-@pytest.fixture(autouse=True)
-def opened_anew(monkeypatch):
-    """Each test has environments of its own."""
-    monkeypatch.setattr(lmdb_keys, "_environments", {})
-
-
 @pytest.mark.parametrize(
     ("value", "words"),
     [
@@ -93,7 +87,6 @@ def test_workers_open_it_for_themselves_and_read_the_same(stored):
         for workers in (0, 2)
     ]
     assert all(bool((one == other).all()) for one, other in zip(*batches, strict=True))
-    assert len(lmdb_keys._environments) == 1
 
 
 def test_nothing_is_written_beside_it(stored):

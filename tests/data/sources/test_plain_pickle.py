@@ -70,7 +70,6 @@ HOSTILE = {
     "a registered extension": b"\x82\x01.",
     "a persistent name": b"Pname\n.",
     "a state": b"]}b.",
-    "a memo of four thousand million entries": b"]r\xff\xff\xff\xff.",
     "bytes without end": b"\x8e" + struct.pack("<Q", 2**62) + b"x",
     "text without end": b"\x8d" + struct.pack("<Q", 2**63 - 1) + b"x",
     "a frame without end": b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"].",
@@ -87,13 +86,15 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_pickles_are_refused_in_one_line(tmp_path: Path, kind: str) -> None:
     (tmp_path / "keys.pkl").write_bytes(HOSTILE[kind])
-    try:
-        value = read_plain_pickle(tmp_path / "keys.pkl")
-    except InputError as error:
-        assert "keys.pkl" in str(error)
-        assert "\n" not in str(error)
-    else:
-        assert (kind, value) == ("a memo of four thousand million entries", [])  # a number in a table, not a size
+    with pytest.raises(InputError) as error:
+        read_plain_pickle(tmp_path / "keys.pkl")
+    assert "keys.pkl" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_memo_entry_of_a_huge_number_is_a_number_in_a_table_and_not_a_size(tmp_path: Path) -> None:
+    (tmp_path / "keys.pkl").write_bytes(b"]r\xff\xff\xff\xff.")
+    assert read_plain_pickle(tmp_path / "keys.pkl") == []
 
 
 @pytest.mark.slow
@@ -129,7 +130,7 @@ def test_a_pickle_beyond_all_measure_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [3, "abc", {"names": ["a"]}, {"keys": {"a": 1}}, ["a", 3], ["a", ""], ["a\0b"], [["a"]], None]
+    "value", [3, "abc", {"names": ["a"]}, {"keys": {"a": 1}}, ["a", 3], ["a", ""], ["a\0b"], ["a", None], [["a"]], None]
 )
 def test_what_is_no_list_of_names_is_refused(value: object) -> None:
     with pytest.raises(InputError, match=r"keys\.pkl"):

@@ -152,8 +152,7 @@ def test_a_damaged_archive_is_listed_inside_its_bounds_or_refused(
     file.write_bytes(content)
     try:
         found = list(members(file))
-    except InputError as error:
-        assert "\n" not in str(error)
+    except InputError:
         return
     assert all(512 <= member.position <= member.position + member.size <= len(content) for member in found)
     assert len(found) <= len(content) // 512

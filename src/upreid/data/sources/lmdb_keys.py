@@ -8,7 +8,6 @@ file system that cannot be written. What cannot be met with patience is a file s
 mapped into memory, and the system ends a process that touches a page it cannot have. `upreid pack` it for such storage.
 """
 
-import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from upreid.data.sources.source import LIMIT_BYTES
 from upreid.errors import InputError
 
 DATA, KEYS = "data.mdb", "keys.pkl"
-_environments: dict[tuple[int, Path], Any] = {}
-"""By process and folder: lmdb must not be opened twice in a process, nor used across a fork."""
+_environments: dict[Path, Any] = {}
+"""By folder: an lmdb must not be opened twice in a process."""
 
 
 class LmdbImages:
@@ -70,6 +69,7 @@ def open_lmdb(root: Path, *, patience: float) -> LmdbImages:
     """
     folder = lmdb_folder(root)
     assert folder is not None
+    folder = folder.resolve()
     keys = next((path for path in (root / KEYS, folder / KEYS) if path.is_file()), None)
     _check(folder)
     stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in (folder / DATA, keys) if file]
@@ -99,11 +99,7 @@ def _list(folder: Path, keys: Path | None, stamp: list[Any]) -> Made:
 
 def _check(folder: Path) -> None:
     """An lmdb cut short would end the process that reads beyond its end."""
-    path = folder / DATA
-    try:
-        environment = _environment(folder)
-    except OSError as error:
-        raise InputError(f"{path} is no lmdb that can be read ({error.strerror}); restore it") from error
+    path, environment = folder / DATA, _environment(folder)
     pages, page = environment.info()["last_pgno"] + 1, environment.stat()["psize"]
     if path.stat().st_size < pages * page:
         raise InputError(
@@ -112,17 +108,23 @@ def _check(folder: Path) -> None:
 
 
 def _environment(folder: Path) -> Any:
-    """This process's environment; `OSError` where it cannot be opened."""
-    place = (os.getpid(), folder.resolve())
-    if place not in _environments:
+    """The environment, opened where it is not; `OSError` where its file is not there."""
+    if folder not in _environments:
         lmdb = _lmdb()
+        (folder / DATA).stat()
         try:
-            _environments[place] = lmdb.open(
-                str(folder), readonly=True, lock=False, readahead=False, create=False, max_readers=512
-            )
+            _environments[folder] = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, create=False)
         except lmdb.Error as error:
-            raise OSError(errno.EIO, f"lmdb: {error}") from error
-    return _environments[place]
+            raise InputError(f"{folder / DATA} is no lmdb that can be read ({error}); restore it") from error
+    return _environments[folder]
+
+
+def _close_all() -> None:
+    while _environments:
+        _environments.popitem()[1].close()
+
+
+os.register_at_fork(before=_close_all)  # an environment must not cross a fork; it is opened again where it is needed
 
 
 def _lmdb() -> Any:

@@ -117,7 +117,7 @@ def names_in(path: Path, value: Any, keys: tuple[str, ...] = ("keys",)) -> list[
             f"{path} holds neither a list of names nor a dict with 'keys'; give the list that the set came with"
         )
     names = [name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name for name in value]
-    wrong = next((name for name in names if not isinstance(name, str) or not name or "\0" in name), None)
-    if wrong is not None:
-        raise InputError(f"{path}: {str(wrong)[:80]!r} among the names is no name; give a plain list of names")
+    for name in names:
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise InputError(f"{path}: {str(name)[:80]!r} among the names is no name; give a plain list of names")
     return names
