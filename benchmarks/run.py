@@ -23,7 +23,7 @@ from upreid.build.pretraining import method as build_method
 from upreid.config.command_line import parse
 from upreid.config.pretrain import PretrainConfig
 from upreid.config.recipe import read_recipe
-from upreid.data.sources.folder import index_folder
+from upreid.data.sources.recognise import open_source
 from upreid.method import train_step
 from upreid.pretrain.program import build_optimiser
 from upreid.runtime.beside import beside
@@ -51,7 +51,8 @@ class Run:
 
     def __init__(self, config: PretrainConfig, compute: Compute) -> None:
         self.config, self.compute = config, compute
-        self.images, self.augment = index_folder(config.data.root), augmentation(config)
+        self.images = open_source(config.data.root, cfs_share=config.data.cfs_share, patience=config.data.patience)
+        self.augment = augmentation(config)
         self.method = build_method(config, compute, World(), 1)
         self.optimiser = build_optimiser(config, self.method)
         self.views: Views | None = None
