@@ -1,21 +1,24 @@
 """Which implementation of the LUPerson augmentation is fastest per core, pixels in, normalised batch out?
 
     OMP_NUM_THREADS=1 python benchmarks/augmentation.py
+    python benchmarks/augmentation.py --device cuda      # ours on a GPU, against one core's Pillow; wanted: 10 times
 
-Every candidate makes two views of the same 64 decoded images, on one thread, in a process of its own. Times are CPU
-seconds, best of several rounds, so that other programs on the machine disturb little; memory is the peak above what
-the process held before. Decoding is not part of it: all candidates need it alike.
+Every candidate makes two views of the same decoded images (64 on a CPU, 512 on a GPU), on one thread, in a process of its
+own. Times are CPU seconds, best of several rounds, so that other programs on the machine disturb little; on a GPU seconds from
+idle to idle, the pixels' way there included. Memory is the peak above what the process held before. Decoding is not part of
+it: all candidates need it alike.
 
 Chosen: band matrices. They are ahead of the Pillow pipeline at every size, and the same few products run on a
 GPU. `interpolate` one by one is about as fast on a CPU, but its 8-bit kernel exists nowhere else.
 """
 
+import argparse
 import multiprocessing
 import random
 import resource
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,13 +27,15 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms.functional import pil_to_tensor
 
+from _turns import seconds_of
 from upreid.data.augment import PRESETS, Augment, Augmentation, PatchGrid
 from upreid.data.augment.look import apply_look
 from upreid.data.augment.parameters import draw_crops, draw_flips, draw_look, image_numbers, part
 from upreid.data.augment.views import PIXELS_PER_CHUNK
+from upreid.runtime.compute import settle
 from upreid.types import ImageBatch, Preprocess
 
-BATCH, ROUNDS = 64, 7
+BATCH, GPU_BATCH, ROUNDS = 64, 512, 7
 SIZES = [((128, 64), (64, 32)), ((128, 64), (128, 64)), ((256, 128), (256, 128))]
 MEAN, STD = (0.3525, 0.3106, 0.3140), (0.2660, 0.2522, 0.2505)
 
@@ -45,16 +50,16 @@ class Measured:
     memory: float
 
 
-def files(size: Size) -> list[Image.Image]:
+def files(size: Size, count: int) -> list[Image.Image]:
     """Decoded images with structure, as photographs have."""
-    coarse = np.random.default_rng(0).integers(0, 256, (BATCH, 16, 8, 3), dtype=np.uint8)
+    coarse = np.random.default_rng(0).integers(0, 256, (count, 16, 8, 3), dtype=np.uint8)
     return [Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC) for pixels in coarse]
 
 
 def as_batch(images: list[Image.Image]) -> ImageBatch:
     pixels = torch.stack([pil_to_tensor(image) for image in images])
     sizes = torch.tensor([[image.height, image.width] for image in images])
-    return ImageBatch(pixels=pixels, extents=sizes, file_sizes=sizes, indices=torch.arange(BATCH), epoch=0)
+    return ImageBatch(pixels=pixels, extents=sizes, file_sizes=sizes, indices=torch.arange(len(images)), epoch=0)
 
 
 def pillow(images: list[Image.Image], what: Augmentation, size: Size) -> Callable[[], object]:
@@ -112,50 +117,56 @@ def one_by_one(images: list[Image.Image], what: Augmentation, size: Size) -> Cal
     return lambda: [view(name) for name in ("query", "key")]
 
 
-def matrices(images: list[Image.Image], what: Augmentation, size: Size) -> Callable[[], object]:
-    """Ours: one batched product of band matrices for crop, resize, flip and blur."""
-    batch, preprocess = as_batch(images), Preprocess(height=size[0], width=size[1], mean=MEAN, std=STD)
-    augment = Augment(what, preprocess=preprocess, seed=0, original=False, patches=None)
-    return lambda: augment(batch)
+def ours(
+    images: list[Image.Image], what: Augmentation, size: Size, *, device: str = "cpu", everything: bool = False
+) -> Callable[[], object]:
+    """Ours: one batched product of band matrices for crop, resize, flip and blur.
 
-
-def everything(images: list[Image.Image], what: Augmentation, size: Size) -> Callable[[], object]:
-    """Ours, with the original and two versions of eight patches besides: all that UP-ReID looks at."""
+    `everything`: with the original and two versions of eight patches besides, all that UP-ReID looks at.
+    """
     batch, preprocess = as_batch(images), Preprocess(height=size[0], width=size[1], mean=MEAN, std=STD)
-    grid = PatchGrid(rows=4, columns=2)
-    augment = Augment(what, preprocess=preprocess, seed=0, original=True, patches=grid)
-    return lambda: augment(batch)
+    grid = PatchGrid(rows=4, columns=2) if everything else None
+    augment = Augment(what, preprocess=preprocess, seed=0, original=everything, patches=grid)
+    if device == "cpu":
+        return lambda: augment(batch)
+    pinned = batch.pin_memory()
+    return lambda: augment(pinned.to(torch.device(device)))
 
 
 CANDIDATES = {
     "torchvision on Pillow": pillow,
     "interpolate one by one": one_by_one,
-    "band matrices (ours)": matrices,
-    "ours + original + patches": everything,
+    "band matrices (ours)": ours,
+    "ours + original + patches": partial(ours, everything=True),
+    "ours on the GPU": partial(ours, device="cuda"),
+    "everything on the GPU": partial(ours, device="cuda", everything=True),
 }
 
 
 def measure(candidate: str, preset: str, file_size: Size, size: Size) -> Measured:
     """Run in a fresh process, so that peaks belong to one candidate."""
     torch.set_num_threads(1)
-    run = CANDIDATES[candidate](files(file_size), PRESETS[preset], size)
+    device = torch.device("cuda" if "GPU" in candidate else "cpu")
+    count = BATCH if device.type == "cpu" else GPU_BATCH
+    run = CANDIDATES[candidate](files(file_size, count), PRESETS[preset], size)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds: list[float] = []
-    for _ in range(ROUNDS):
-        start = time.process_time()
-        run()
-        seconds.append(time.process_time() - start)
+    seconds = min(seconds_of(run, device) for _ in range(ROUNDS))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return Measured(rate=2 * BATCH / min(seconds), memory=peak / 1024)
+    memory = peak / 1024 if device.type == "cpu" else torch.cuda.max_memory_allocated() / 2**20
+    return Measured(rate=2 * count / seconds, memory=memory)
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Augmentation on a core, and on a GPU")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    device = settle(parser.parse_args().device, 1, 0, workers_wanted=0).device.type
     fresh = multiprocessing.get_context("spawn")
+    wanted = [name for name in CANDIDATES if device == "cuda" or "GPU" not in name]
     for preset in ("luperson", "luperson-jitter"):
         for file_size, size in SIZES:
             print(f"\n{preset}, files {file_size[0]}x{file_size[1]}, views {size[0]}x{size[1]}")
             baseline = 0.0
-            for candidate in CANDIDATES:
+            for candidate in wanted:
                 with fresh.Pool(1) as pool:
                     result = pool.apply(measure, (candidate, preset, file_size, size))
                 baseline = baseline or result.rate

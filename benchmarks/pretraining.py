@@ -1,51 +1,64 @@
-"""What a UP-ReID step costs against a MoCo v2 step on the same model and batch.
+"""What a MoCo v2 and a UP-ReID step cost, against straightforward ones, pixel arithmetic, and the machine's peak.
 
     python benchmarks/pretraining.py
+    python benchmarks/pretraining.py --recipe luperson-resnet50 --batch 256 --device cuda
 
 Counted in pixels a MoCo step is 4 forwards of the batch (queries 3, with their backward; keys 1). The originals add 1 and the
-patches 4, so a UP-ReID step should cost 9 / 4 = 2.25 MoCo steps. Views are made beforehand: this is the step alone. MoCo is
-also measured as the straightforward loop it is in papers (two modules, a Python loop over parameters for the momentum
-copy), which says whether our MoCo is a fair baseline. Best of several rounds that alternate.
+patches 4, so a UP-ReID step should cost 9 / 4 = 2.25 MoCo steps. Views are made beforehand: this is the step alone. One
+BatchNorm group, as on one of several GPUs; one thread on a CPU. The straightforward steps are in `_plain.py`, and so is MoCo
+from lightly's building blocks, measured where lightly is installed. The peak is the faster of a large
+matrix product and a wide convolution, measured in the same rounds; tensors are those that exist at once, above networks,
+optimiser, queue and views.
 """
 
+import argparse
 import resource
-import time
-from collections.abc import Callable
-from copy import deepcopy
-from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
+from _plain import Plain, lightly_moco
+from _turns import Seconds, Work, operations, peak_memory, peak_work, ratio, take_turns
 from upreid.build.pretraining import method as build_method
 from upreid.config.command_line import parse
 from upreid.config.pretrain import PretrainConfig
 from upreid.config.recipe import read_recipe
 from upreid.method import Method, train_step
+from upreid.pretrain.program import build_optimiser
 from upreid.runtime.compute import settle
 from upreid.runtime.distributed import World
 from upreid.types import Views
 
-HEIGHT, WIDTH, BATCH, ROUNDS, STEPS = 128, 64, 64, 5, 2
+MOCO, UPREID = "MoCo v2", "UP-ReID"
+PLAIN_MOCO, PLAIN_UPREID, LIGHTLY = "MoCo v2, straightforward", "UP-ReID, straightforward", "MoCo v2, lightly"
+PIXEL_ARITHMETIC = 9 / 4
+SIZES = (128, 64), (256, 128)
+CPU_BATCH = {SIZES[0]: 64, SIZES[1]: 16}
 
 
-def build(recipe: str) -> tuple[Method, torch.optim.Optimizer]:
-    """A method at 128x64 with one BatchNorm group, as on one of several GPUs."""
+def read(recipe: str, device: str, size: tuple[int, int], batch: int) -> PretrainConfig:
+    """A recipe at another size, with one BatchNorm group."""
     words = ["--recipe", recipe, *read_recipe(recipe, "pretrain"), "--data.root", "none", "--out", "none"]
-    size = ["--augment.height", HEIGHT, "--augment.width", WIDTH, "--train.batch", BATCH, "--model.bn-groups", 1]
-    config = parse(PretrainConfig, [*words, *map(str, size)], program="pretrain")
-    method = build_method(config, settle("auto", 1, 0, workers_wanted=0), World(), 1)
-    return method, torch.optim.SGD(method.network.parameters(), lr=0.01, momentum=0.9)
+    shape = ["--augment.height", size[0], "--augment.width", size[1], "--train.batch", batch, "--model.bn-groups", 1]
+    return parse(PretrainConfig, [*words, *map(str, shape), "--train.device", device], program="pretrain")
 
 
-def views(device: torch.device) -> Views:
-    """Noise in the shapes of one step."""
+def build(config: PretrainConfig) -> tuple[Method, torch.optim.Optimizer]:
+    """The method of one process, and its optimiser."""
+    compute = settle(config.train.device, 1, 0, workers_wanted=0)
+    method = build_method(config, compute, World(), 1)
+    return method, build_optimiser(config, method)
+
+
+def noise_views(config: PretrainConfig, device: torch.device) -> Views:
+    """Noise in the shapes of one step of UP-ReID."""
+    height, width, grid = config.augment.height, config.augment.width, config.intrinsic
 
     def noise(*shape: int) -> Tensor:
-        return torch.randn(BATCH, *shape, device=device)
+        return torch.randn(config.train.batch, *shape, device=device)
 
-    whole, patch = (3, HEIGHT, WIDTH), (8, 3, HEIGHT // 4, WIDTH // 2)
+    whole = 3, height, width
+    patch = grid.rows * grid.columns, 3, height // grid.rows, width // grid.columns
     return Views(
         query=noise(*whole),
         key=noise(*whole),
@@ -55,66 +68,60 @@ def views(device: torch.device) -> Views:
     )
 
 
-def ours(recipe: str, batch: Views) -> Callable[[], object]:
-    """Our step in a recipe."""
-    method, optimiser = build(recipe)
-    return lambda: train_step(method, batch, 0, optimiser)
+def candidates(recipe: str, device: str, size: tuple[int, int], batch: int) -> dict[str, Work]:
+    """Every step that is measured, by name."""
+    config = read(recipe, device, size, batch)
+    method, optimiser = build(config)
+    moco, moco_optimiser = build(read(f"moco-{recipe}", device, size, batch))
+    views = noise_views(config, method.keys.keys.device)
+    two = Views(query=views.query, key=views.key)
+    steps: dict[str, Work] = {
+        PLAIN_MOCO: Plain(config, two, method.autocast).step,
+        MOCO: lambda: train_step(moco, two, 0, moco_optimiser),
+        PLAIN_UPREID: Plain(config, views, method.autocast).step,
+        UPREID: lambda: train_step(method, views, 0, optimiser),
+    }
+    lightly = lightly_moco(config, two, method.autocast)
+    return steps if lightly is None else steps | {LIGHTLY: lightly}
 
 
-def straightforward(batch: Views) -> Callable[[], object]:
-    """MoCo v2 as a paper's pseudo-code has it."""
-    network = build("moco-laptop")[0].network
-    query_encoder = nn.Sequential(network.backbone, network.image_head)
-    key_encoder = deepcopy(query_encoder)
-    queue = F.normalize(torch.randn(128, 1024, device=batch.query.device), dim=0)
-    optimiser = torch.optim.SGD(query_encoder.parameters(), lr=0.01, momentum=0.9)
-
-    def step() -> None:
-        query = query_encoder(batch.query)
-        with torch.no_grad():
-            for theirs, our in zip(key_encoder.parameters(), query_encoder.parameters(), strict=True):
-                theirs.mul_(0.99).add_(our, alpha=0.01)
-            key = key_encoder(batch.key)
-        logits = torch.cat([(query * key).sum(1, keepdim=True), query @ queue], dim=1) / 0.2
-        loss = F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        queue[:, : len(key)] = key.T
-
-    return step
+def report(seconds: Seconds, steps: dict[str, Work], peaks: dict[str, float], device: torch.device) -> None:
+    """One line for each step, then what must hold; `peaks`: operations of what the machine does best."""
+    rates = {name: count / min(seconds[name]) for name, count in peaks.items()}
+    best = max(rates, key=rates.__getitem__)
+    print("  " + ", ".join(f"{name} {rate / 1e9:.0f} GFLOP/s" for name, rate in rates.items()))
+    for name, work in steps.items():
+        count = operations(work)
+        share = count / peaks[best] / ratio(seconds, name, best)
+        print(
+            f"  {name:26s}{1 / min(seconds[name]):7.2f} steps/s {ratio(seconds, name, MOCO):6.2f} MoCo steps "
+            f"{count / 1e9:7.0f} GFLOP {share:5.0%} of the peak {peak_memory(work, device):7.0f} MiB of tensors"
+        )
+    print(f"  MoCo v2 / straightforward: {ratio(seconds, MOCO, PLAIN_MOCO):.2f} (at most 1)")
+    print(f"  UP-ReID / straightforward: {ratio(seconds, UPREID, PLAIN_UPREID):.2f} (at most 1)")
+    print(f"  UP-ReID / pixel arithmetic: {ratio(seconds, UPREID, MOCO) / PIXEL_ARITHMETIC:.2f} (at most 1.1)")
+    if LIGHTLY not in steps:
+        print("  lightly is not installed (pip install --group bench): its row is left out")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="The step alone")
+    parser.add_argument("--recipe", default="laptop", help="and moco-RECIPE (default: laptop)")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--batch", type=int, help="images; by default 64 at 128x64 and 16 at 256x128")
+    parser.add_argument("--rounds", type=int, default=7)
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    device = settle("auto", 1, 0, workers_wanted=0).device
-    batch = views(device)
-    moco_views = Views(query=batch.query, key=batch.key)
-    steps = {
-        "MoCo v2, straightforward": straightforward(moco_views),
-        "MoCo v2 (moco-laptop)": ours("moco-laptop", moco_views),
-        "UP-ReID (laptop)": ours("laptop", batch),
-    }
-    best = dict.fromkeys(steps, float("inf"))
-    for number in range(ROUNDS + 1):
-        for name, step in steps.items():
-            seconds = timed(step, device)
-            best[name] = min(best[name], seconds) if number else best[name]  # the first round warms up
-    base = best["MoCo v2 (moco-laptop)"]
-    print(f"{HEIGHT}x{WIDTH}, batch {BATCH}, one thread on {device}; {Path(__file__).name}")
-    for name, seconds in best.items():
-        print(f"{name:26s} {1 / seconds:7.2f} steps/s   {seconds / base:5.2f} MoCo steps")
-    print(f"UP-ReID / pixel arithmetic: {best['UP-ReID (laptop)'] / base / 2.25:.2f} (at most 1.1)")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
-
-
-def timed(step: Callable[[], object], device: torch.device) -> float:
-    started = time.perf_counter()
-    for _ in range(STEPS):
-        step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return (time.perf_counter() - started) / STEPS
+    device = settle(given.device, 1, 0, workers_wanted=0).device
+    for size in SIZES:
+        batch = given.batch or CPU_BATCH[size]
+        steps = candidates(given.recipe, given.device, size, batch)
+        uses_bf16 = read(given.recipe, given.device, size, batch).train.bf16
+        peaks = peak_work(device, torch.bfloat16 if uses_bf16 else torch.float32)
+        print(f"{given.recipe}, {size[0]}x{size[1]}, batch {batch}, {device}, {'bf16' if uses_bf16 else 'fp32'}")
+        seconds = take_turns(steps | {name: work for name, (work, _) in peaks.items()}, given.rounds, device)
+        report(seconds, steps, {name: count for name, (_, count) in peaks.items()}, device)
+    print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from upreid.__main__ import main
-from upreid.data.synthetic.layouts import LAYOUTS
+from upreid.data.synthetic.layouts import LABELLED
 
 READ_AS = {"cuhk03-raw": "cuhk03-raw-labeled", "cuhk03-raw-v5": "cuhk03-raw-detected"}
 """A release of two data sets; the others are called as their layout is."""
@@ -16,7 +16,7 @@ ALONE = ["--train.device", "cpu", "--train.threads", "1", "--train.workers", "0"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", LABELLED)
 def test_it_is_checked_trained_on_evaluated_and_compared(
     layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

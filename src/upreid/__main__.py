@@ -14,6 +14,7 @@ USAGE = """\
 usage: upreid COMMAND ...        (upreid COMMAND --help lists its flags)
 
   synth OUT              render synthetic pedestrians: unlabelled, and a labelled benchmark
+  pack SRC OUT           images of any source into shards that training reads at random
   pretrain RECIPE        unlabelled person images in, an encoder out
   pretrain --resume RUN  go on after an interruption
   doctor DATASET ROOT    check a labelled set before hours are spent on it
@@ -81,6 +82,11 @@ def evaluate(words: list[str]) -> int:
     return with_places("evaluate", "upreid.config.evaluate", "EvaluateConfig", ["encoder"], words)
 
 
+def pack(words: list[str]) -> int:
+    """Pack images into shards."""
+    return with_places("pack", "upreid.config.pack", "PackConfig", ["src", "out"], words)
+
+
 def doctor(words: list[str]) -> int:
     """Check a labelled set."""
     return with_places("doctor", "upreid.config.doctor", "DoctorConfig", ["name", "root"], words)
@@ -122,6 +128,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "pretrain": pretrain,
     "doctor": doctor,
     "split": split,
+    "pack": pack,
     "finetune": finetune,
     "evaluate": evaluate,
     "table": table,

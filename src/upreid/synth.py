@@ -9,9 +9,9 @@ The same line with another --layout adds that layout's folder, of the same peopl
 over, or only finishes moving.
 """
 
+import importlib.util
 import math
 import shutil
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,6 @@ def synthesise(
     _check(recipe, workers)
     try:
         _produce(out, recipe, workers)
-    except BrokenProcessPool as error:
-        raise InputError("a worker process died, perhaps for want of memory; run again with fewer workers") from error
     except OSError as error:
         raise InputError(
             f"cannot write the corpus to {out}: {error.strerror or error}; free it or choose another folder"
@@ -94,6 +92,9 @@ def _check(recipe: Recipe, workers: int | None) -> None:
     """Refuse what cannot be rendered."""
     if recipe.layout not in LAYOUTS:
         raise InputError(f"unknown layout '{recipe.layout}'{nearest(recipe.layout, list(LAYOUTS))}")
+    package = LAYOUTS[recipe.layout].needs
+    if package and importlib.util.find_spec(package) is None:
+        raise InputError(f"layout {recipe.layout} needs the package {package}: pip install 'upreid[{package}]'")
     ranges = {
         "identities": (LEAST_IDENTITIES, MOST_IDENTITIES),
         "seed": (0, 2**63 - 1),

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from upreid.data.augment import PRESETS, Augment
 from upreid.data.dataset import LabelledImages, OriginalImages, SkipLedger, collate
+from upreid.data.sources.folder import named_files
 from upreid.errors import InputError
 from upreid.types import Preprocess, Record
 
@@ -24,7 +27,9 @@ def folder(root, count=10, bad=(), size=(40, 20)):
 
 
 def originals(paths, limit=1.0):
-    return OriginalImages(paths, height=64, width=32, limit=limit)
+    names = [path.relative_to("/").as_posix() for path in paths]
+    source = named_files(Path("/"), names, description="some files", patience=0.0)
+    return OriginalImages(source, height=64, width=32, limit=limit)
 
 
 def test_an_item_is_an_image_of_an_epoch(tmp_path):

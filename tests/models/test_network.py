@@ -93,3 +93,15 @@ def test_the_teacher_is_a_copy_that_learns_nothing():
     addresses = {parameter.data_ptr() for parameter in student.parameters()}
     assert not any(parameter.data_ptr() in addresses for parameter in teacher.parameters())
     assert isinstance(teacher, nn.Module)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_no_gradient_is_copied_for_a_relu_in_place_on_a_view(groups):
+    outputs = network(groups)(noise(4, 3, 64, 32), noise(4, 8, 3, 16, 16))
+    waiting, seen = [output.grad_fn for output in outputs], set()
+    while waiting:
+        node = waiting.pop()
+        seen.add(node.name())
+        waiting += [following for following, _ in node.next_functions if following is not None]
+    assert any("BatchNorm" in name for name in seen)
+    assert not [name for name in seen if "CopySlices" in name or "AsStrided" in name]

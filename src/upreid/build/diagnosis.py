@@ -15,7 +15,8 @@ from upreid.build.saved import saved_config, saved_state
 from upreid.build.state import restore_module
 from upreid.config.pretrain import PretrainConfig
 from upreid.data.augment import PRESETS, Augment
-from upreid.data.sources.folder import index_folder
+from upreid.data.sources.recognise import open_source
+from upreid.data.sources.source import Source
 from upreid.errors import InputError
 from upreid.method import Method, encode_targets, query_losses
 from upreid.models.batchnorm import untracked
@@ -34,7 +35,7 @@ class TakenUp:
     hash: str
     method: Method
     compute: Compute
-    paths: Sequence[Path]
+    source: Source
     step: int
 
 
@@ -47,16 +48,17 @@ def take_up(folder: Path, compute: Compute, unlabelled: Path | None = None) -> T
     state = saved_state(config, States(folder))
     if state is None:
         raise InputError(f"no state in {folder}: the run was stopped before its first save; resume it first")
-    paths = index_folder(unlabelled or config.data.root)
+    wanted = config.data
+    source = open_source(unlabelled or wanted.root, cfs_share=wanted.cfs_share, patience=wanted.patience)
     eager = replace(config, train=replace(config.train, compile=False))
-    method = build_method(eager, compute, World(), max(len(paths) // config.train.batch, 1))
+    method = build_method(eager, compute, World(), max(len(source) // config.train.batch, 1))
     for name, module in (("network", method.network), ("teacher", method.teacher)):
         restore_module(name, module, state, World())
     method.keys.load_state_dict(state["keys"])
     if method.originals is not None:
         method.originals.load_state_dict(state["originals"])
     return TakenUp(
-        config=config, hash=state["hash"], method=method, compute=compute, paths=paths, step=int(state["step"])
+        config=config, hash=state["hash"], method=method, compute=compute, source=source, step=int(state["step"])
     )
 
 
@@ -70,9 +72,9 @@ def views_of(run: TakenUp, *, images: int, seed: int) -> Iterator[Views]:
         original=True,
         patches=patch_grid(config),
     )
-    per_epoch = len(run.paths) // config.train.batch
+    per_epoch = len(run.source) // config.train.batch
     steps = max(min(images // config.train.batch, per_epoch), 1)
-    for batch, _ in loader(config, run.paths, augment, run.compute, World(), 0, steps):
+    for batch, _ in loader(config, run.source, augment, run.compute, World(), 0, steps):
         yield augment(batch.to(run.compute.device)) if isinstance(batch, ImageBatch) else batch
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
@@ -11,6 +10,7 @@ from upreid.config.pretrain import PretrainConfig
 from upreid.data.augment import PRESETS, Augment, PatchGrid
 from upreid.data.dataset import OriginalImages, Sample, collate
 from upreid.data.order import StepBatches
+from upreid.data.sources.source import Source
 from upreid.errors import InputError
 from upreid.losses import consistency, intrinsic
 from upreid.method import ConsistencyTerm, IntrinsicTerm, Method
@@ -46,13 +46,17 @@ def patch_grid(config: PretrainConfig) -> PatchGrid:
     return PatchGrid(rows=config.intrinsic.rows, columns=config.intrinsic.columns)
 
 
+Loaded = tuple[ImageBatch | Views, tuple[tuple[int, str], ...]]
+"""What a loader gives: originals, or views where workers make them; and the files skipped for them, with reasons."""
+
+
 class Prepare:
     """A loader's last act: stack decoded originals; on a CPU also make the views, in the worker."""
 
     def __init__(self, augment: Callable[[ImageBatch], Views] | None) -> None:
         self.augment = augment
 
-    def __call__(self, samples: Sequence[Sample]) -> tuple[ImageBatch | Views, tuple[tuple[int, str], ...]]:
+    def __call__(self, samples: Sequence[Sample]) -> Loaded:
         """Return the batch and the files that had to be skipped for it."""
         batch = collate(samples)
         return (self.augment(batch) if self.augment else batch), batch.skipped
@@ -60,7 +64,7 @@ class Prepare:
 
 def loader(
     config: PretrainConfig,
-    paths: Sequence[Path],
+    source: Source,
     augment: Augment,
     compute: Compute,
     world: World,
@@ -68,9 +72,9 @@ def loader(
     last: int,
 ) -> DataLoader[Sample]:
     """This rank's batches for the steps from `first` to `last`, keyed by (seed, epoch, image)."""
-    order = StepBatches(len(paths), config.train.batch, seed=config.train.seed, first=first, last=last, world=world)
+    order = StepBatches(len(source), config.train.batch, seed=config.train.seed, first=first, last=last, world=world)
     size = config.augment
-    images = OriginalImages(paths, height=size.height, width=size.width, limit=config.data.unreadable_share)
+    images = OriginalImages(source, height=size.height, width=size.width, limit=config.data.unreadable_share)
     on_cpu = compute.device.type == "cpu"
     return DataLoader(
         images,

@@ -27,7 +27,17 @@ def without_none(table: dict[str, Any]) -> dict[str, Any]:
     return {key: without_none(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
-WITHOUT_EFFECT = {"out", "monitor", "tensorboard", "root", "threads", "workers", "save_every", "keep_states"}
+WITHOUT_EFFECT = {
+    "out",
+    "monitor",
+    "tensorboard",
+    "root",
+    "threads",
+    "workers",
+    "save_every",
+    "keep_states",
+    "patience",
+}
 """Settings that decide where, how fast and how closely watched a run is, not what comes of it."""
 
 

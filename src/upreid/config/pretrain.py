@@ -14,9 +14,13 @@ class Images:
     """Where unlabelled images come from."""
 
     root: Path
-    """Folder of images, any nesting."""
+    """Folder of images (any nesting), a packed set, an lmdb, or tar archives; recognised (docs/sources.md)."""
     unreadable_share: float = 0.01
     """Stop when more than this share of the images cannot be read."""
+    cfs_share: float = 1.0
+    """Of a folder with a ranked CFS_list.pkl, take so large a share from the top."""
+    patience: float = 600.0
+    """Seconds to wait for storage that does not answer, before the run stops."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,9 @@ class SynthConfig:
     width: int = 64
     """Image width in pixels."""
     layout: str = "market1501"
-    """Of the labelled benchmark: market1501, cuhk03-np-labeled, cuhk03-np-detected, cuhk03-raw (or cuhk03-raw-v5, in the
-    older MATLAB format), msmt17-v1, msmt17-v2, msmt17-ecn, personx, personx-original; a second one joins the first."""
+    """A labelled benchmark: market1501, cuhk03-np-labeled, cuhk03-np-detected, cuhk03-raw (or cuhk03-raw-v5, in the
+    older MATLAB format), msmt17-v1, msmt17-v2, msmt17-ecn, personx, personx-original. Or the people of `wild/` again, as
+    LUPerson comes: luperson-folder, luperson-lmdb. A second layout joins the first."""
     workers: int | None = None
     """Processes; all cores where not given."""
     camera_strength: float = 1.0

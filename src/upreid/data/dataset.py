@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +11,8 @@ from torch.utils.data import Dataset
 
 from upreid.data.augment.geometry import resize_whole
 from upreid.data.augment.photometric import normalise
-from upreid.data.decode import UnreadableImage, decode
+from upreid.data.decode import UnreadableImage, decode, decode_bytes
+from upreid.data.sources.source import Source, place
 from upreid.errors import InputError
 from upreid.types import ImageBatch, Preprocess, Record
 
@@ -48,22 +48,23 @@ class OriginalImages(Dataset[Sample]):
     travel in `skipped`, and `SkipLedger.add` stops the run before the step.
     """
 
-    def __init__(self, paths: Sequence[Path], *, height: int, width: int, limit: float = SKIP_LIMIT) -> None:
-        self.paths, self.target = paths, (height, width)
-        self.num_tolerated = int(limit * len(paths))
+    def __init__(self, source: Source, *, height: int, width: int, limit: float = SKIP_LIMIT) -> None:
+        self.source, self.target = source, (height, width)
+        self.num_tolerated = int(limit * len(source))
         self.failed: set[int] = set()  # of this worker: bounds the search, changes no outcome
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.source)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Decode image `index` for `epoch`; `key` is (epoch, index)."""
         epoch, wanted = key
         skipped: list[Skipped] = []
-        for step in range(len(self.paths)):
-            index = (wanted + step) % len(self.paths)
+        for step in range(len(self.source)):
+            index = (wanted + step) % len(self.source)
             try:
-                pixels, file_size = decode(self.paths[index], target=self.target)
+                content = self.source.read(index)
+                pixels, file_size = decode_bytes(content, place(self.source, index), target=self.target)
             except UnreadableImage as error:
                 skipped.append(Skipped(index=index, reason=str(error)))
                 self.failed.add(index)

@@ -1,5 +1,7 @@
 """From a file to 8-bit RGB pixels, whatever the file holds; or one exception that says why not."""
 
+import io
+import re
 import warnings
 from pathlib import Path
 
@@ -31,15 +33,25 @@ TURNS = {
 class UnreadableImage(Exception):  # noqa: N818 - a state of the file, reported and skipped; the run goes on
     """A file that is no picture we can use; `reason` fits on a line."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"'{path}': {reason}")
-        self.path, self.reason = path, reason
+    def __init__(self, name: Path | str, reason: str) -> None:
+        super().__init__(f"'{name}': {reason}")
+        self.name, self.reason = str(name), reason
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.name, self.reason)
 
 
 def decode(
     path: Path, *, target: tuple[int, int] | None = None, limit_pixels: int = LIMIT_PIXELS
 ) -> tuple[UInt8[np.ndarray, "height width 3"], tuple[int, int]]:
-    """Read a picture as 8-bit RGB, and the file's own (height, width).
+    """`decode_bytes`, of a file."""
+    return _or_reason(path, str(path), target, limit_pixels)
+
+
+def decode_bytes(
+    content: bytes, name: str, *, target: tuple[int, int] | None = None, limit_pixels: int = LIMIT_PIXELS
+) -> tuple[UInt8[np.ndarray, "height width 3"], tuple[int, int]]:
+    """Read a picture as 8-bit RGB, and the file's own (height, width); `name` is what it is called when it fails.
 
     - `target` (height, width): a picture larger than `HEADROOM` times this is shrunk to that, each axis by itself,
       by the JPEG decoder as far as it goes and then by antialiased bilinear resizing. Crop boxes are drawn in the
@@ -50,32 +62,38 @@ def decode(
 
     Raises `UnreadableImage` for anything else: missing, empty, cut short, not a picture, over `limit_pixels`.
     """
+    return _or_reason(io.BytesIO(content), name, target, limit_pixels)
+
+
+def _or_reason(
+    file: Path | io.BytesIO, name: str, target: tuple[int, int] | None, limit_pixels: int
+) -> tuple[UInt8[np.ndarray, "height width 3"], tuple[int, int]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata: the pixels decide whether a file is usable
-            return _decode(path, target, limit_pixels)
+            return _decode(file, name, target, limit_pixels)
     except UnreadableImage:
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
-        reason = " ".join(f"{type(error).__name__}: {error}".replace(str(path), "file").split())
-        raise UnreadableImage(path, reason) from error
+        words = re.sub(r"<_io\.BytesIO[^>]*>", "file", f"{type(error).__name__}: {error}".replace(name, "file"))
+        raise UnreadableImage(name, " ".join(words.split())) from error
 
 
 def _decode(
-    path: Path, target: tuple[int, int] | None, limit_pixels: int
+    file: Path | io.BytesIO, name: str, target: tuple[int, int] | None, limit_pixels: int
 ) -> tuple[UInt8[np.ndarray, "height width 3"], tuple[int, int]]:
-    with Image.open(path) as image:
+    with Image.open(file) as image:
         width, height = image.size
         if width * height > limit_pixels:
             reason = f"{height}x{width} is over the limit of {limit_pixels / 1e6:g} million pixels"
-            raise UnreadableImage(path, reason)
+            raise UnreadableImage(name, reason)
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         is_on_its_side = orientation >= 5
         room = None if target is None else (HEADROOM * target[0], HEADROOM * target[1])
         if room is not None:
             height_of_room, width_of_room = room[::-1] if is_on_its_side else room
             image.draft("", (width_of_room, height_of_room))
-        rgb = _to_rgb(path, image)
+        rgb = _to_rgb(name, image)
     if orientation in TURNS:
         rgb = rgb.transpose(TURNS[orientation])
     if room is not None:
@@ -88,12 +106,12 @@ def _shrink(image: Image.Image, room: tuple[int, int]) -> Image.Image:
     return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
 
 
-def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+def _to_rgb(name: str, image: Image.Image) -> Image.Image:
     """Convert any mode of Pillow that a photograph may come in."""
     if image.mode == "F":
-        raise UnreadableImage(path, "floating-point pixels have no defined white; save as 8 or 16 bit")
+        raise UnreadableImage(name, "floating-point pixels have no defined white; save as 8 or 16 bit")
     if image.mode.startswith("I"):
-        return _from_16_bit(path, image)
+        return _from_16_bit(name, image)
     if image.has_transparency_data:
         picture = image.convert("RGBA")
         canvas = Image.new("RGBA", picture.size, (*BACKGROUND, 255))
@@ -102,8 +120,8 @@ def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _from_16_bit(path: Path, image: Image.Image) -> Image.Image:
+def _from_16_bit(name: str, image: Image.Image) -> Image.Image:
     grey = np.asarray(image).astype(np.int64)
     if grey.min() < 0 or grey.max() > 0xFFFF:
-        raise UnreadableImage(path, "32-bit integer pixels have no defined white; save as 8 or 16 bit")
+        raise UnreadableImage(name, "32-bit integer pixels have no defined white; save as 8 or 16 bit")
     return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +32,8 @@ class GroupedBatchNorm(nn.BatchNorm2d):
         """Normalise; InputError where the batch does not divide into the groups."""
         if not self.training or (self.groups == 1 and self.tracking):
             return super().forward(images)
+        if self.groups == 1:
+            return F.batch_norm(images, None, None, self.weight, self.bias, training=True, eps=self.eps)
         batch, channels, *size = images.shape
         if batch % self.groups:
             raise InputError(f"a batch of {batch} does not divide into {self.groups} BatchNorm groups")
@@ -50,7 +53,8 @@ class GroupedBatchNorm(nn.BatchNorm2d):
         for running, updated in zip((self.running_mean, self.running_var), statistics, strict=True):
             if updated is not None:
                 running.copy_(updated.view(self.groups, channels).mean(0))  # pyright: ignore
-        return output.reshape(images.shape)
+        # no view for autograd: through one, the ReLU in place that follows would copy every gradient twice
+        return torch.ops.aten._unsafe_view(output, images.shape)
 
 
 class GroupedBatchNormAct(GroupedBatchNorm):
@@ -82,7 +86,10 @@ def grouped(norm: nn.BatchNorm2d, groups: int) -> GroupedBatchNorm:
     if isinstance(new, GroupedBatchNormAct):
         new.drop, new.act = norm.drop, norm.act  # pyright: ignore[reportAttributeAccessIssue]
     new.to(norm.weight).load_state_dict(norm.state_dict())
-    new.groups = groups
+    new.groups, new.tracking = (
+        groups,
+        True,
+    )  # its own from the start: `untracked` would else make torch.compile begin anew
     return new.train(norm.training)
 
 

@@ -1,20 +1,22 @@
 """The loop of pre-training: steps, the retrieval monitor, states to resume from, and the encoder."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from upreid.build.labelled import benchmark, encode_sides, rank_sides, result_line
 from upreid.build.plan import Plan
-from upreid.build.pretraining import augmentation, loader, preprocess
+from upreid.build.pretraining import Loaded, augmentation, loader, preprocess
 from upreid.build.state import capture, exported
 from upreid.config.files import digest, to_dict
 from upreid.config.labelled import LabelledSet
 from upreid.config.pretrain import PretrainConfig
 from upreid.data.dataset import SkipLedger
+from upreid.data.sources.source import Source
 from upreid.method import Method, train_step
 from upreid.models.encoder import Encoder, EncoderHeader, save_encoder
+from upreid.runtime.beside import beside
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import Meter, progress, say
 from upreid.runtime.distributed import World
@@ -41,7 +43,7 @@ class Session:
     optimiser: torch.optim.Optimizer
     record: Record
     ledger: SkipLedger
-    paths: list[Path]
+    source: Source
     states: States
     stop: Stop
 
@@ -52,24 +54,36 @@ def train(run: Session, first: int) -> int:
     Returns the exit code: 0, or 128 + the signal that asked to stop.
     """
     config, plan = run.config, run.plan
-    augment = augmentation(config)
-    batches = loader(config, run.paths, augment, run.compute, run.world, first, plan.steps)
     total, done, quiet = plan.steps * plan.batch, first * plan.batch, not run.world.is_lead
     with progress("pre-training", total, "images", done=done, quiet=quiet) as meter:
-        for step, (batch, skipped) in enumerate(batches, start=first):
-            for sentence in run.ledger.add(skipped):
-                say(f"skipped {sentence}")
-            views = augment(batch.to(run.compute.device)) if isinstance(batch, ImageBatch) else batch
-            one_step(run, views, step, meter)
-            monitor(run, step + 1)
-            if closing(run, step + 1) and step + 1 < plan.steps:
-                say(f"stopped at step {step + 1} of {plan.steps}; go on with: upreid pretrain --resume {config.out}")
+        done = first
+        for views in all_views(run, first):
+            one_step(run, views, done, meter)
+            del views  # or it would be held while the next is made; `enumerate` would hold it too
+            done += 1
+            monitor(run, done)
+            if closing(run, done) and done < plan.steps:
+                say(f"stopped at step {done} of {plan.steps}; go on with: upreid pretrain --resume {config.out}")
                 return 128 + (run.stop.signal or 0)
     if first == plan.steps:
         say(f"{config.out} had come to its end at step {first} already")
     if run.world.is_lead:
         say(f"encoder: {config.out / 'encoder.safetensors'}")
     return 0
+
+
+def all_views(run: Session, first: int) -> Iterator[Views]:
+    """The views of each step from `first` on; unreadable files are counted before the step that they were met for."""
+    augment, device = augmentation(run.config), run.compute.device
+
+    def prepare(loaded: Loaded) -> Views:
+        batch, skipped = loaded
+        for sentence in run.ledger.add(skipped):
+            say(f"skipped {sentence}")
+        return augment(batch.to(device)) if isinstance(batch, ImageBatch) else batch
+
+    batches = loader(run.config, run.source, augment, run.compute, run.world, first, run.plan.steps)
+    return map(beside(prepare, device), batches)
 
 
 def one_step(run: Session, views: Views, step: int, meter: Meter) -> None:
@@ -96,7 +110,8 @@ def save(run: Session, steps_done: int) -> None:
     """Write `encoder.safetensors` and a state, once every loss up to here is known to be finite."""
     run.record.read()
     hash_ = digest(to_dict(run.config))
-    state = {"step": steps_done, "hash": hash_, "images": len(run.paths), "skipped": run.ledger.state()}
+    state = {"step": steps_done, "hash": hash_, "skipped": run.ledger.state()}
+    state |= {"images": len(run.source), "source": run.source.fingerprint}
     state |= capture(run.method, run.optimiser)
     backbone = exported(run.method.network.backbone, run.world)
     if run.world.is_lead:

@@ -14,7 +14,8 @@ from upreid.build.state import restore
 from upreid.config.files import digest, to_dict
 from upreid.config.pretrain import PretrainConfig
 from upreid.data.dataset import SkipLedger
-from upreid.data.sources.folder import index_folder
+from upreid.data.sources.recognise import open_source
+from upreid.data.sources.source import Source
 from upreid.errors import InputError
 from upreid.method import Method
 from upreid.pretrain.loop import Session, train
@@ -47,19 +48,21 @@ def session(config: PretrainConfig, *, resumes: bool) -> int:
     torch.set_num_threads(compute.threads)
     if config.train.compile:
         check_compiler()
-    paths = index_folder(config.data.root)
+    wanted = config.data
+    source = open_source(wanted.root, cfs_share=wanted.cfs_share, patience=wanted.patience)
     with ExitStack() as stack:
         world = stack.enter_context(join(compute.device))
-        plan = make_plan(config, len(paths), world)
+        plan = make_plan(config, len(source), world)
         method = build_method(config, compute, world, plan.steps_per_epoch)
         optimiser = build_optimiser(config, method)
         states, state = open_run(config, "pretrain", world, stack, resumes=resumes)
         first = 0 if state is None else int(state["step"])
-        ledger = SkipLedger(len(paths), config.data.unreadable_share, state["skipped"] if state else ())
+        ledger = SkipLedger(len(source), config.data.unreadable_share, state["skipped"] if state else ())
         if state is not None:
-            check_images(config, len(paths), state)
+            check_images(config, source, state)
             restore(method, optimiser, state)
         if world.is_lead:
+            say(source.description)
             introduce(config, plan, world, compute)
         sinks = [stack.enter_context(sink) for sink in make_sinks(config, world, first)]
         part = Session(
@@ -71,7 +74,7 @@ def session(config: PretrainConfig, *, resumes: bool) -> int:
             optimiser=optimiser,
             record=Record(sinks),
             ledger=ledger,
-            paths=paths,
+            source=source,
             states=states,
             stop=stack.enter_context(listen()),
         )
@@ -97,12 +100,17 @@ def make_sinks(config: PretrainConfig, world: World, first: int) -> list[Journal
     return [Journal(config.out / "metrics.jsonl", resume_at=first), *views]
 
 
-def check_images(config: PretrainConfig, num_images: int, state: dict[str, Any]) -> None:
+def check_images(config: PretrainConfig, source: Source, state: dict[str, Any]) -> None:
     """Refuse a state that was made from other images."""
-    if state["images"] != num_images:
+    if state["images"] != len(source):
         raise InputError(
-            f"{config.data.root} holds {num_images} images and held {state['images']} when the run was saved; "
+            f"{config.data.root} holds {len(source)} images and held {state['images']} when the run was saved; "
             f"put them back, or start a new run"
+        )
+    if state.get("source") != source.fingerprint:
+        raise InputError(
+            f"{config.data.root} holds {len(source)} images as before, but others than when the run was saved (names, order "
+            f"or form have changed); put them back, or start a new run"
         )
 
 

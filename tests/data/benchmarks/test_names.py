@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from upreid.data.benchmarks import BENCHMARKS, read_benchmark
-from upreid.data.synthetic.layouts import LAYOUTS
+from upreid.data.synthetic.layouts import LABELLED
 from upreid.errors import InputError
 
 SETS = {
@@ -128,4 +128,4 @@ def test_a_root_that_is_not_there_or_empty_is_one_clear_line(name: str, tmp_path
 
 
 def test_every_layout_that_synth_writes_is_read_by_some_name() -> None:
-    assert set(LAYOUTS) == {layout for layout, *_ in SETS.values()} | {"cuhk03-raw-v5"}
+    assert set(LABELLED) == {layout for layout, *_ in SETS.values()} | {"cuhk03-raw-v5"}

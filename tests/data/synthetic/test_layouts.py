@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from upreid.data.synthetic import layout_cuhk03, layout_msmt17
-from upreid.data.synthetic.corpus import Recipe
-from upreid.data.synthetic.layouts import LAYOUTS
+from upreid.data.synthetic.corpus import Recipe, wild_shots
+from upreid.data.synthetic.layouts import LABELLED, UNLABELLED
 
 RECIPE = Recipe(
     identities=9,
@@ -36,25 +36,25 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", LABELLED)
 def test_names_are_those_of_the_real_set_and_no_two_are_alike(name: str) -> None:
-    paths = [str(shot.path) for shot in LAYOUTS[name].shots(RECIPE)]
+    paths = [str(shot.path) for shot in LABELLED[name].shots(RECIPE)]
     assert [path for path in paths if not re.fullmatch(NAMES[name], path)] == []
     assert len(set(paths)) == len(paths)
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", LABELLED)
 def test_every_layout_shows_the_same_people_and_pictures_of_cameras_that_exist(name: str) -> None:
-    shots = LAYOUTS[name].shots(RECIPE)
+    shots = LABELLED[name].shots(RECIPE)
     assert {shot.person for shot in shots} == set(range(1, 10))
     assert {shot.camera for shot in shots} == set(range(1, 3 if name.startswith("cuhk03") else 7))
 
 
-@pytest.mark.parametrize("name", [name for name in LAYOUTS if not name.startswith("cuhk03-raw")])
+@pytest.mark.parametrize("name", [name for name in LABELLED if not name.startswith("cuhk03-raw")])
 def test_train_and_test_people_are_others_and_every_test_person_is_searched_for(name: str) -> None:
     people: dict[str, set[int]] = {"train": set(), "test": set()}
     queries = set()
-    for shot in LAYOUTS[name].shots(RECIPE):
+    for shot in LABELLED[name].shots(RECIPE):
         people["train" if "train" in str(shot.path) else "test"].add(shot.person)
         queries |= {shot.person} if shot.path.parts[-2] == "query" else set()
     assert people == {"train": {1, 2, 3, 4}, "test": {5, 6, 7, 8, 9}}
@@ -77,7 +77,7 @@ def test_the_lists_of_msmt17_cover_every_picture_once(tmp_path: Path) -> None:
 
 
 def test_the_renamed_pictures_are_the_official_ones() -> None:
-    official, renamed = LAYOUTS["msmt17-v2"].shots(RECIPE), LAYOUTS["msmt17-ecn"].shots(RECIPE)
+    official, renamed = LABELLED["msmt17-v2"].shots(RECIPE), LABELLED["msmt17-ecn"].shots(RECIPE)
     assert [(s.person, s.camera, s.image) for s in official] == [(s.person, s.camera, s.image) for s in renamed]
 
 
@@ -99,6 +99,17 @@ def test_one_query_per_test_person_and_camera_and_none_of_them_in_the_gallery(ki
 
 def test_the_original_personx_searches_a_gallery_that_holds_the_query_itself() -> None:
     folders: dict[str, set[str]] = {}
-    for shot in LAYOUTS["personx-original"].shots(RECIPE):
+    for shot in LABELLED["personx-original"].shots(RECIPE):
         folders.setdefault(shot.path.parts[-2], set()).add(shot.path.name)
     assert folders["query"] < folders["bounding_box_test"]
+
+
+def test_luperson_shows_the_pictures_of_wild_with_and_without_folders_for_videos() -> None:
+    shots, wild = UNLABELLED["luperson-folder"].shots(RECIPE), wild_shots(RECIPE)
+    assert [(s.person, s.camera, s.image) for s in shots] == [(s.person, s.camera, s.image) for s in wild]
+    assert len({shot.path for shot in shots}) == len(wild)
+    with_videos = [bool(re.fullmatch(r"[A-Z]{2}/[A-Z]{2}/\d{4}/\d{8}\.jpg", str(shot.path))) for shot in shots]
+    without = [bool(re.fullmatch(r"[A-Z]{2}/[A-Z]{2}/\d{4}_\d{8}\.jpg", str(shot.path))) for shot in shots]
+    assert any(with_videos)
+    assert any(without)
+    assert [one or other for one, other in zip(with_videos, without, strict=True)] == [True] * len(wild)

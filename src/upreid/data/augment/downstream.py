@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from upreid.data.augment.parameters import Numbers, draw_erasing, draw_flips, image_numbers
 from upreid.data.augment.photometric import erase
 from upreid.data.augment.presets import Augmentation
+from upreid.data.augment.transfer import send
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class DownstreamAugment:
         batch, _, height, width = images.shape
         numbers = image_numbers(self.seed, step, np.arange(first, first + batch), "downstream")
         moved = self.shift(images, numbers)
-        is_mirrored = torch.from_numpy(draw_flips(numbers, self.flip_probability)).to(images.device)
+        is_mirrored = send(draw_flips(numbers, self.flip_probability), images.device)
         copies = torch.where(is_mirrored[:, None, None, None], moved.flip(3), moved)
         paint = plane(self.erase_colour, images)
         copies -= paint  # what is erased to 0 here is erased to the colour
@@ -56,7 +57,7 @@ class DownstreamAugment:
         """Pad, then cut the old size out; every place is equally likely."""
         batch, _, height, width = images.shape
         places = (numbers("shift", 2) * (2 * self.pad + 1)).astype(np.int64)  # [batch, 2]
-        top, left = torch.from_numpy(places).to(images.device).T
+        top, left = send(places, images.device).T
         paint = plane(self.pad_colour, images)
         padded = F.pad(images - paint, [self.pad] * 4).add_(paint)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # [batch, 3, places, places, height, width]
@@ -72,7 +73,7 @@ class DownstreamAugment:
 
 def plane(colour: tuple[float, float, float], like: Tensor) -> Float[Tensor, "3 1 1"]:
     """A colour that broadcasts over images."""
-    return torch.tensor(colour, device=like.device, dtype=like.dtype)[:, None, None]
+    return torch.tensor(colour, dtype=like.dtype).to(like.device, non_blocking=True)[:, None, None]
 
 
 def black(mean: tuple[float, float, float], std: tuple[float, float, float]) -> tuple[float, float, float]:

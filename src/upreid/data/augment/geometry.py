@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
 from upreid.data.augment.kernels import KERNELS, TRIANGLE, Kernel
+from upreid.data.augment.transfer import send
 
 ROWS_PER_BLOCK = 32
 """Of output rows that are computed from one window of input rows."""
@@ -109,7 +110,7 @@ def _take(
     """Copy rows of each image, one below the other."""
     per_image = images[0, ..., 0].numel()
     index = rows.reshape(len(rows), -1) + np.arange(len(rows))[:, None] * per_image
-    return images.reshape(-1, images.shape[-1]).index_select(0, _on(index.ravel(), images.device))
+    return images.reshape(-1, images.shape[-1]).index_select(0, send(index.ravel(), images.device))
 
 
 def dense(
@@ -166,9 +167,9 @@ def _weights(
 ) -> Float[Tensor, "images blocks outputs taps"]:
     """The kernel, `stretch` times as wide, around each centre; 0 outside [low, high), with sum 1."""
     inputs = torch.arange(taps, device=device)
-    is_inside = (inputs >= _on(low, device)[..., None]) & (inputs < _on(high, device)[..., None])
-    distance = inputs.float() - _on(centres - 0.5, device)[..., None]
-    distance = distance.abs_().mul_(_on(1 / stretch[..., None], device))
+    is_inside = (inputs >= send(low, device)[..., None]) & (inputs < send(high, device)[..., None])
+    distance = inputs.float() - send(centres - 0.5, device)[..., None]
+    distance = distance.abs_().mul_(send(1 / stretch[..., None], device))
     weights = kernel.weigh(distance).mul_(is_inside[:, :, None].float())
     return weights.div_(weights.sum(dim=-1, keepdim=True))
 
@@ -180,16 +181,9 @@ def _gaussian(
     distance, sigma = np.arange(-radius, radius + 1), np.maximum(sigma, 1e-3)[:, None]
     kernel = np.exp(-0.5 * (distance / sigma) ** 2)
     kernel *= np.abs(distance) <= np.ceil(SIGMAS * sigma)  # the cut is the image's own, not the batch's
-    kernel = _on(kernel / kernel.sum(axis=1, keepdims=True), device)
+    kernel = send(kernel / kernel.sum(axis=1, keepdims=True), device)
     inputs = outputs + 2 * radius
     matrix = torch.zeros(len(sigma), outputs, inputs, device=device)
     diagonals = matrix.as_strided((len(sigma), outputs, 2 * radius + 1), (outputs * inputs, inputs + 1, 1))
     diagonals.copy_(kernel[:, None])
     return matrix
-
-
-def _on(values: np.ndarray, device: torch.device) -> Tensor:
-    """Move to the device, as float32 where there are fractions: not every device knows float64."""
-    if values.dtype == np.float64:
-        values = values.astype(np.float32)
-    return torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from upreid.data.augment.parameters import Jitter
 from upreid.data.augment.photometric import Images, luma, rows_where
+from upreid.data.augment.transfer import send
 
 WHITE = 255.0
 
@@ -54,12 +55,11 @@ def hue(images: Images, turn: PerImage) -> Images:
     is_green = (top == green).float().mul_(1 - is_red)  # products are several times as fast as torch.where
     sixth = is_red * (green - blue) + is_green * (blue - red) + (1 - is_red - is_green) * (red - green)
     sixth.div_(span.clamp(min=1e-6)).add_(is_green, alpha=2).add_(1 - is_red - is_green, alpha=4)
-    offsets = torch.tensor([5.0, 3.0, 1.0], device=images.device)[:, None, None]
+    offsets = send(np.array([5.0, 3.0, 1.0]), images.device)[:, None, None]
     place = (offsets + (sixth + 6 * turn)).div_(6)
     place.sub_(place.floor()).mul_(6)  # several times as fast as remainder_(6)
     return torch.minimum(place, 4 - place).clamp_(0, 1).mul_(-span).add_(top)
 
 
 def _per_image(values: Float[np.ndarray, " batch"], device: torch.device) -> PerImage:
-    column = torch.from_numpy(values.astype(np.float32)[:, None, None, None])
-    return column.to(device, non_blocking=True)
+    return send(values, device)[:, None, None, None]

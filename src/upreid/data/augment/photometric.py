@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from upreid.data.augment.parameters import Boxes
+from upreid.data.augment.transfer import send
 
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R 601-2, as Pillow's mode L."""
@@ -28,8 +29,8 @@ def make_grey(images: Images, is_grey: Bool[np.ndarray, " batch"]) -> None:
 
 def normalise(images: Images, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Images:
     """From 0-255 to `(x / 255 - mean) / std`, in place."""
-    scale = torch.tensor([1 / (255 * s) for s in std], device=images.device)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=images.device)
+    scale = send(1 / (255 * np.array(std)), images.device)
+    shift = send(-np.array(mean) / np.array(std), images.device)
     return images.mul_(scale[:, None, None]).add_(shift[:, None, None])
 
 
@@ -43,7 +44,7 @@ def erase(images: Images, boxes: Boxes) -> None:
 
 def rows_where(condition: Bool[np.ndarray, " batch"], device: torch.device) -> Tensor:
     """Positions of the images that a condition holds for."""
-    return torch.from_numpy(np.flatnonzero(condition)).to(device, non_blocking=True)
+    return send(np.flatnonzero(condition), device)
 
 
 def _is_between(
@@ -52,4 +53,4 @@ def _is_between(
     """1 inside, 0 outside."""
     places = np.arange(size)
     inside = (places >= start[:, None]) & (places < (start + length)[:, None])
-    return torch.from_numpy(inside.astype(np.float32)).to(device, non_blocking=True)
+    return send(inside.astype(np.float32), device)

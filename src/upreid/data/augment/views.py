@@ -19,6 +19,7 @@ from upreid.data.augment.parameters import (
 from upreid.data.augment.patches import Patches, PatchGrid
 from upreid.data.augment.photometric import Images, normalise
 from upreid.data.augment.presets import PATCH, Augmentation
+from upreid.data.augment.transfer import send
 from upreid.types import ImageBatch, Preprocess, Views
 
 PIXELS_PER_CHUNK = 2**19
@@ -113,7 +114,7 @@ class Augment:
         look = draw_look(numbers, PATCH, *grid.patch_size(self.preprocess.height, self.preprocess.width))
 
         def make(some: slice) -> Patches:
-            is_flipped = torch.from_numpy(flips[some]).to(whole.device)[:, None, None, None]
+            is_flipped = send(flips[some], whole.device)[:, None, None, None]
             tiles = grid.cut(torch.where(is_flipped, whole[some].flip(3), whole[some]))
             flat = slice(some.start * grid.num_patches, some.stop * grid.num_patches)
             return apply_look(tiles.flatten(0, 1), part(look, flat), self.preprocess).view(tiles.shape)

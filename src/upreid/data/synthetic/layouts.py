@@ -1,7 +1,7 @@
-"""How the labelled people are laid out on disk: folders, names and lists as the authors of each real set have them.
+"""How people are laid out on disk: folders, names and lists as the authors of each real set have them.
 
 A layout is a list of shots, and where it needs one a finishing step that writes lists or packs the pictures away. In all
-of them the first half of the N people (rounded down) trains and the rest tests, and there are no distractors.
+labelled ones the first half of the N people (rounded down) trains and the rest tests, and there are no distractors.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from upreid.data.synthetic import layout_cuhk03 as cuhk03
+from upreid.data.synthetic import layout_luperson as luperson
 from upreid.data.synthetic import layout_msmt17 as msmt17
 from upreid.data.synthetic.corpus import CAMERAS, Recipe, Shot
 
@@ -30,6 +31,8 @@ class Layout:
     """Files that the finishing step leaves."""
     packs: bool = False
     """Does the finishing step put the pictures into those files?"""
+    needs: str | None = None
+    """A package that the finishing step needs, which is an extra of the same name."""
 
     def files(self, recipe: Recipe) -> set[str]:
         """Every file that the finished layout has, relative to its folder."""
@@ -105,7 +108,7 @@ def _cuhk03_raw(*, as_released: bool) -> Layout:
     )
 
 
-LAYOUTS = {
+LABELLED = {
     "market1501": Layout(shots=market1501_shots),
     "cuhk03-np-labeled": Layout(shots=partial(cuhk03.np_shots, kind="labeled")),
     "cuhk03-np-detected": Layout(shots=partial(cuhk03.np_shots, kind="detected")),
@@ -119,4 +122,15 @@ LAYOUTS = {
         shots=personx_original_shots, finish=write_personx_readme, writes=("PersonX_v1/readme.txt",)
     ),
 }
+"""Benchmarks, by name."""
+
+UNLABELLED = {
+    "luperson-folder": Layout(shots=luperson.shots),
+    "luperson-lmdb": Layout(
+        shots=luperson.shots, finish=luperson.write_lmdb, writes=luperson.FILES, packs=True, needs="lmdb"
+    ),
+}
+"""What pre-training reads, by name."""
+
+LAYOUTS = LABELLED | UNLABELLED
 """By name, as `upreid synth --layout` takes it."""

@@ -1,0 +1,127 @@
+"""The same steps as a paper's pseudo-code has them, and MoCo from lightly's building blocks: what ours is measured against."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from upreid.config.pretrain import PretrainConfig
+from upreid.models.backbone import create_backbone, num_features
+from upreid.types import Views
+
+Work = Callable[[], object]
+Autocast = Callable[[], AbstractContextManager[object]]
+
+
+class Plain:
+    """Encoders as modules, a Python loop for the momentum copy, one loss after the other."""
+
+    def __init__(self, config: PretrainConfig, batch: Views, autocast: Autocast) -> None:
+        self.config, self.batch, self.autocast = config, batch, autocast
+        self.encoder = encoder(config, batch.query)
+        self.key_encoder = deepcopy(self.encoder)
+        device, dim = batch.query.device, config.model.embed_dim
+        self.queue = F.normalize(torch.randn(dim, config.contrast.queue, device=device), dim=0)
+        self.optimiser = torch.optim.SGD(self.encoder.parameters(), lr=0.01, momentum=0.9)
+
+    def step(self) -> None:
+        """Do a step of MoCo v2, and of both I2 terms where the batch has their views."""
+        with self.autocast():
+            query = embed(self.encoder, "image", self.batch.query)
+            key = self.keys("image", self.batch.key)
+            loss = self.contrast(query, key)
+            if self.batch.original is not None:
+                original = self.keys("image", self.batch.original)
+                loss = loss + self.config.consistency.weight * (2 - 2 * (query * original).sum(1)).mean()
+            if self.batch.query_patches is not None and self.batch.key_patches is not None:
+                patches = embed(self.encoder, "patch", self.batch.query_patches)
+                loss = loss + self.config.intrinsic.weight * self.intrinsic(
+                    patches, self.keys("patch", self.batch.key_patches)
+                )
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        for theirs, ours in zip(self.key_encoder.parameters(), self.encoder.parameters(), strict=True):
+            theirs.data.mul_(0.99).add_(ours.data, alpha=0.01)
+        self.queue[:, : len(key)] = key.T.float()
+
+    @torch.no_grad()
+    def keys(self, head: str, images: Tensor) -> Tensor:
+        """Embed with the momentum encoder."""
+        return embed(self.key_encoder, head, images)
+
+    def contrast(self, query: Tensor, key: Tensor) -> Tensor:
+        """InfoNCE against the queue."""
+        logits = torch.cat([(query * key).sum(1, keepdim=True), query @ self.queue], dim=1)
+        return F.cross_entropy(logits / self.config.contrast.temperature, first(logits))
+
+    def intrinsic(self, query: Tensor, key: Tensor) -> Tensor:
+        """Reading i-d: against the other patches of the image and the same patch of other images."""
+        images, patches = query.shape[:2]
+        inside = torch.einsum("bmd,bnd->bmn", query, key)
+        across = torch.einsum("bmd,jmd->bmj", query, key)
+        positive = inside.diagonal(dim1=1, dim2=2)[:, :, None]
+        inside = inside - 1e4 * torch.eye(patches, device=query.device)
+        across = across - 1e4 * torch.eye(images, device=query.device)[:, None]
+        logits = torch.cat([positive, inside, across], dim=2).flatten(0, 1)
+        return F.cross_entropy(logits / self.config.intrinsic.temperature, first(logits))
+
+
+def encoder(config: PretrainConfig, like: Tensor) -> nn.ModuleDict:
+    """A timm backbone and MLP heads, nothing of ours in them."""
+    wanted, (height, width) = config.model, like.shape[2:]
+    name, channels, last_stride = wanted.backbone, wanted.channels, wanted.last_stride
+    backbone = create_backbone(name, height=height, width=width, channels=channels, last_stride=last_stride)
+    dim = num_features(backbone)
+    heads = [nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, wanted.embed_dim)) for _ in range(2)]
+    parts = nn.ModuleDict({"backbone": backbone, "image": heads[0], "patch": heads[1]}).to(like.device)
+    return parts.to(memory_format=torch.channels_last) if config.train.channels_last else parts  # pyright: ignore
+
+
+def embed(parts: nn.ModuleDict, head: str, images: Tensor) -> Tensor:
+    """Embed images, or patches image by image."""
+    features = parts["backbone"](images.flatten(0, -4))
+    return F.normalize(parts[head](features).float(), dim=1).unflatten(0, images.shape[:-3])
+
+
+def first(logits: Tensor) -> Tensor:
+    """The right answer is in the first column."""
+    return torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+
+
+def lightly_moco(config: PretrainConfig, batch: Views, autocast: Autocast) -> Work | None:
+    """MoCo v2 as in lightly's example, or None where lightly is not installed (`pip install --group bench`)."""
+    try:
+        from lightly.loss import NTXentLoss  # pyright: ignore[reportMissingImports]
+        from lightly.models.modules.heads import MoCoProjectionHead  # pyright: ignore[reportMissingImports]
+        from lightly.models.utils import (  # pyright: ignore[reportMissingImports]
+            deactivate_requires_grad,
+            update_momentum,
+        )
+    except ImportError:
+        return None
+    backbone = encoder(config, batch.query)["backbone"]
+    dim, device = num_features(backbone), batch.query.device
+    model = nn.Sequential(backbone, MoCoProjectionHead(dim, dim, config.model.embed_dim)).to(device)
+    momentum_model = deepcopy(model)
+    deactivate_requires_grad(momentum_model)
+    criterion = NTXentLoss(
+        temperature=config.contrast.temperature, memory_bank_size=(config.contrast.queue, config.model.embed_dim)
+    ).to(device)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+    def step() -> None:
+        update_momentum(model, momentum_model, m=0.99)
+        with autocast():
+            query = model(batch.query)
+            with torch.no_grad():
+                key = momentum_model(batch.key)
+            loss = criterion(query, key)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    return step

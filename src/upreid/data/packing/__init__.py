@@ -1,0 +1,1 @@
+"""How images become a packed set: `entry` an image, `shard` an archive, `folder` the set."""

@@ -1,0 +1,104 @@
+"""`upreid pack`: images of any source into tar shards that training reads at random."""
+
+from collections.abc import Sequence
+
+from upreid.config.pack import PackConfig
+from upreid.data.packing.entry import Shape
+from upreid.data.packing.folder import begin, damaged_shard, finish
+from upreid.data.packing.shard import Packing, finished_record, write_shard
+from upreid.data.sources.packed_set import read_manifest
+from upreid.data.sources.recognise import open_source
+from upreid.errors import InputError
+from upreid.runtime.console import progress, say
+from upreid.runtime.folder import claim
+from upreid.runtime.pool import in_processes, usable_cores
+
+NAMED = 20
+"""So many unreadable images are named when packing stops; the manifest names all."""
+
+
+def run(config: PackConfig) -> None:
+    """Pack, go on packing, or verify what has been packed."""
+    check(config)
+    source = open_source(config.src, cfs_share=config.cfs_share, patience=config.patience)
+    say(source.description)
+    shape = Shape(height=config.height, width=config.width, quality=config.quality)
+    packing = Packing(source=source, out=config.out, shape=shape, shard_size=config.shard_size)
+    workers = min(config.workers or usable_cores(), len(packing.shards()))
+    with claim(config.out, resume=config.out.is_dir()):
+        if begin(packing):
+            verify(packing, workers)
+            return
+        write(packing, workers, config.unreadable_share)
+        manifest = finish(packing)
+    left_out = (
+        f", {len(manifest['skipped'])} unreadable left out (named in manifest.json)" if manifest["skipped"] else ""
+    )
+    say(
+        f"{config.out}: {manifest['images']} images in {len(manifest['shards'])} shards, "
+        f"{manifest['bytes'] / 1e6:.1f} MB{left_out}; train with --data.root {config.out}"
+    )
+
+
+def check(config: PackConfig) -> None:
+    """Refuse numbers outside their range, and to write among the images."""
+    positive = {"--height": config.height, "--width": config.width, "--shard-size": config.shard_size}
+    for flag, value in {**positive, "--workers": config.workers}.items():
+        if value is not None and value < 1:
+            raise InputError(f"{flag} {value}: must be at least 1")
+    if config.quality is not None and not 1 <= config.quality <= 100:
+        raise InputError(f"--quality {config.quality}: a JPEG has a quality from 1 to 100; 95 is nearly free of loss")
+    if not 0 <= config.unreadable_share <= 1:
+        raise InputError(f"--unreadable-share {config.unreadable_share}: must be between 0 and 1")
+    if config.out.resolve().is_relative_to(config.src.resolve()):
+        raise InputError(f"{config.out} is inside {config.src}, which stays as it came; choose another folder")
+
+
+def write(packing: Packing, workers: int, limit: float) -> None:
+    """Write the shards that are not there; stop when more than the share `limit` of all images cannot be read."""
+    skipped: list[Sequence[str]] = []
+    missing: list[int] = []
+    for number in packing.shards():
+        record = finished_record(packing, number)
+        if record is None:
+            missing.append(number)
+        else:
+            skipped += record.facts["skipped"]
+    done = len(packing.source) - sum(len(packing.images(number)) for number in missing)
+    if done:
+        say(f"going on: {len(packing.shards()) - len(missing)} of {len(packing.shards())} shards are there")
+    with progress("pack", len(packing.source), "images", done=done) as meter:
+        stop_over(limit, skipped, packing)
+        for number in in_processes(write_shard, packing, missing, min(workers, max(len(missing), 1))):
+            record = finished_record(packing, number)
+            if record is None:
+                raise InputError(f"{packing.path(number)} went away while it was packed; run the same line again")
+            skipped += record.facts["skipped"]
+            meter.advance(len(packing.images(number)))
+            stop_over(limit, skipped, packing)
+
+
+def stop_over(limit: float, skipped: Sequence[Sequence[str]], packing: Packing) -> None:
+    """Raise InputError once too many images could not be read."""
+    if len(skipped) > limit * len(packing.source):
+        named = "; ".join(f"'{name}': {reason}" for name, reason in skipped[:NAMED])
+        more = f"; and {len(skipped) - NAMED} more" if len(skipped) > NAMED else ""
+        raise InputError(
+            f"{len(skipped)} of {len(packing.source)} images cannot be read, over the limit of {limit:.1%}; repair or "
+            f"remove them, or go on with a higher --unreadable-share: {named}{more}"
+        )
+
+
+def verify(packing: Packing, workers: int) -> None:
+    """Read every shard of a finished pack and compare it with the manifest."""
+    shards, damaged = read_manifest(packing.out)["shards"], []
+    with progress("verify", len(shards), "shards") as meter:
+        for name in in_processes(damaged_shard, packing, shards, workers):
+            damaged += [name] if name else []
+            meter.advance()
+    if damaged:
+        raise InputError(
+            f"{packing.out}: {len(damaged)} of {len(shards)} shards are damaged or missing ({', '.join(sorted(damaged))}); "
+            f"restore them, or delete the folder and pack again"
+        )
+    say(f"{packing.out} is packed already; all {len(shards)} shards are as their hashes say")

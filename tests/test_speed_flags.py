@@ -1,0 +1,119 @@
+"""--train.channels-last, --train.bf16, --train.compile and the fused optimiser do what they say, and change little else."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
+
+from upreid.build.pretraining import method as build_method
+from upreid.config.command_line import parse
+from upreid.config.pretrain import PretrainConfig
+from upreid.config.recipe import read_recipe
+from upreid.method import Method, train_step
+from upreid.pretrain.program import build_optimiser
+from upreid.runtime.compute import settle
+from upreid.runtime.distributed import World
+from upreid.types import Views
+
+BATCH, STEPS = 16, 3
+
+
+def views(step: int) -> Views:
+    numbers = torch.Generator().manual_seed(step)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(BATCH, *shape, generator=numbers)
+
+    return Views(
+        query=noise(3, 64, 32),
+        key=noise(3, 64, 32),
+        original=noise(3, 64, 32),
+        query_patches=noise(8, 3, 16, 16),
+        key_patches=noise(8, 3, 16, 16),
+    )
+
+
+def build(*flags: str) -> tuple[Method, torch.optim.Optimizer]:
+    required = ["--recipe", "laptop", "--data.root", "none", "--out", "none", "--train.batch", str(BATCH)]
+    small = ["--model.channels", "8", "--model.embed-dim", "16", "--contrast.queue", "40", "--model.bn-groups", "1"]
+    recipe = read_recipe("laptop", "pretrain")
+    config = parse(PretrainConfig, [*required, *recipe, *required, *small, *flags], program="pretrain")
+    method = build_method(config, settle("cpu", 1, 0, workers_wanted=0), World(), 1)
+    optimiser = build_optimiser(config, method)
+    for group in optimiser.param_groups:
+        group["lr"] = 0.01
+    return method, optimiser
+
+
+def losses(method: Method, optimiser: torch.optim.Optimizer) -> Tensor:
+    return torch.stack(
+        [torch.stack(list(train_step(method, views(step), step, optimiser).values())) for step in range(STEPS)]
+    )
+
+
+def maps_of(method: Method) -> list[Tensor]:
+    """What the convolutions give from now on."""
+    seen: list[Tensor] = []
+    for module in method.network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda _, __, output: seen.append(output))
+    return seen
+
+
+def test_channels_last_keeps_maps_channels_last_and_losses_as_they_are() -> None:
+    method, optimiser = build("--train.channels-last")
+    seen = maps_of(method)
+    torch.testing.assert_close(losses(method, optimiser), losses(*build()), rtol=1e-3, atol=1e-4)
+    assert seen
+    assert all(maps.is_contiguous(memory_format=torch.channels_last) for maps in seen)
+
+
+def test_bf16_convolves_in_bf16_and_keeps_losses_and_weights_in_single_precision() -> None:
+    method, optimiser = build("--train.bf16")
+    seen, ours = maps_of(method), losses(method, optimiser)
+    assert {maps.dtype for maps in seen} == {torch.bfloat16}
+    assert {ours.dtype, *(weight.dtype for weight in method.teacher.parameters())} == {torch.float32}
+    torch.testing.assert_close(ours, losses(*build()), rtol=0.05, atol=0.05)
+    assert not torch.equal(ours, losses(*build()))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_the_fused_optimiser_steps_as_the_plain_one(name: str) -> None:
+    runs = []
+    for fused in (True, False):
+        method, optimiser = build("--optim.name", name)
+        assert all(group["fused"] for group in optimiser.param_groups)
+        for group in optimiser.param_groups:
+            group["fused"] = fused
+        runs.append(losses(method, optimiser))
+    torch.testing.assert_close(*runs)
+
+
+def count_graphs() -> None:
+    """Run in a process of its own: the tests' checks of types do not go with torch.compile."""
+    counter, compile_module = CompileCounter(), nn.Module.compile
+    nn.Module.compile = lambda module, **how: compile_module(module, backend=counter, **how)
+    torch.testing.assert_close(losses(*build("--train.compile")), losses(*build()))
+    print(counter.frame_count)
+
+
+@pytest.mark.slow
+def test_compiling_makes_one_whole_graph_for_images_and_one_for_patches() -> None:
+    command = [sys.executable, "-W", "error", "-c", "import test_speed_flags; test_speed_flags.count_graphs()"]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 4  # of network and momentum encoder; breaks and recompilations would add to them
+
+
+@pytest.mark.slow
+def test_a_compiled_run_comes_to_its_end(pictures: Path, tmp_path: Path, run_upreid) -> None:
+    small = ["--model.channels", 4, "--train.batch", 8, "--contrast.queue", 16]
+    where = ["--data.root", pictures, "--out", tmp_path / "run", "--train.device", "cpu", "--train.steps", 2]
+    how = ["--train.compile", "--train.bf16", "--train.channels-last", "--model.bn-groups", 1]
+    done = run_upreid("pretrain", "moco-laptop", *where, *small, *how, "--train.threads", 1, "--train.workers", 0)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "encoder.safetensors").exists()
