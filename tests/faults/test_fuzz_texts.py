@@ -18,7 +18,7 @@ from upreid.config.finetune import FinetuneConfig
 from upreid.config.pretrain import PretrainConfig
 from upreid.config.recipe import read_recipe
 from upreid.data.benchmarks import read_benchmark
-from upreid.data.sources.folder import index_folder
+from upreid.data.sources.recognise import open_source
 from upreid.data.splits import select
 from upreid.errors import InputError
 from upreid.runtime.journal import Journal, read_journal
@@ -190,4 +190,4 @@ def test_folders_with_any_names_in_them_are_read_or_refused(name: str, tree: lis
             with contextlib.suppress(IsADirectoryError):
                 (Path(root) / folder / os.fsdecode(file)).touch()
         accepts(read_benchmark, name, Path(root))
-        accepts(index_folder, Path(root))
+        accepts(open_source, Path(root))
