@@ -188,12 +188,13 @@ def complain(line: str, *, alone: bool = False) -> None:
     """Say what is wrong on standard error; rank 0 speaks for all, or each for itself where it is `alone` with it."""
     if rank() == 0 or alone:
         who = f"rank {rank()}: " if num_ranks() > 1 and alone else ""
-        print(f"upreid: error: {who}{line}", file=sys.stderr)
+        shown = "".join(letter if letter.isprintable() else " " for letter in line)  # a file's name may hold anything
+        print(f"upreid: error: {who}{shown}", file=sys.stderr)
 
 
 def last_line(error: InputError) -> str:
     """An error that crossed a loader's worker carries that worker's traceback above its message."""
-    return str(error).splitlines()[-1].removeprefix("upreid.errors.InputError: ") if str(error) else repr(error)
+    return str(error).rpartition("upreid.errors.InputError: ")[2].strip() or repr(error)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,10 @@ def saved_config(folder: Path, schema: type[Config], program: str) -> Config:
     saved = read_json(folder / "config.json")
     if saved.get("program") != program:
         raise InputError(f"{folder} holds a run of {saved.get('program')}, not of {program}; resume it with that")
-    return parse(schema, to_flags(saved["settings"] | {"out": str(folder)}), program=program)
+    settings = saved.get("settings")
+    if not isinstance(settings, dict):
+        raise InputError(f"{folder / 'config.json'} has no table of settings; restore it, or start anew")
+    return parse(schema, to_flags(settings | {"out": str(folder)}), program=program)
 
 
 def open_run(
@@ -61,16 +64,24 @@ def saved_state(config: Any, states: States) -> dict[str, Any] | None:
 
 def encoder_is_whole(folder: Path) -> bool:
     """Whether a pre-training came to its end."""
-    encoder, config = folder / "encoder.safetensors", folder / "config.json"
-    if not (encoder.exists() and config.exists()):
+    encoder = folder / "encoder.safetensors"
+    if not (encoder.exists() and (folder / "config.json").exists()):
         return False
-    return read_file(encoder)[0].step == read_json(config)["resolved"]["steps"]
+    return read_file(encoder)[0].step == steps_of(folder)
+
+
+def steps_of(folder: Path) -> int:
+    """How many steps a run will have; InputError where its configuration does not say."""
+    resolved = read_json(folder / "config.json").get("resolved")
+    steps = resolved.get("steps") if isinstance(resolved, dict) else None
+    if type(steps) is not int or steps < 1:
+        raise InputError(f"{folder / 'config.json'} does not say how many steps its run has; restore it")
+    return steps
 
 
 def share_done(folder: Path) -> float:
     """How far a run has come, by its journal."""
     try:
-        steps = read_json(folder / "config.json")["resolved"]["steps"]
-        return (read_journal(folder / "metrics.jsonl")[-1]["step"] + 1) / steps
+        return (read_journal(folder / "metrics.jsonl")[-1]["step"] + 1) / steps_of(folder)
     except (OSError, IndexError, ValueError):
         return 0.0

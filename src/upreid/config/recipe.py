@@ -18,25 +18,35 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def read_recipe(name: str, program: str) -> list[str]:
+def read_recipe(name: str, program: str, above: tuple[str, ...] = ()) -> list[str]:
     """Return the flags of a shipped recipe, or of a TOML file where `name` is a path.
 
-    Raises InputError for an unknown name, bad TOML, and a recipe of another program.
+    Raises InputError for an unknown name, bad TOML, a recipe of another program, and bases that go round in a circle;
+    `above` are the recipes that it is the base of.
     """
-    table = load(find(name, program))
-    base = table.pop("base", None)
+    table, base = with_base(name, program, above)
     written_for = table.pop("program", None)
     if written_for != program:
         raise InputError(
             f"recipe '{name}' says program = {written_for!r}; upreid {program} needs one that says '{program}'"
         )
-    return [*(read_recipe(base, program) if base else []), *flags(table)]
+    return [*(read_recipe(base, program, (*above, name)) if base else []), *flags(table)]
+
+
+def with_base(name: str, program: str, above: tuple[str, ...] = ()) -> tuple[dict[str, Any], str | None]:
+    """A recipe's table, and the recipe whose flags come first; `above` are those that it is itself the base of."""
+    table = load(find(name, program))
+    base = table.pop("base", None)
+    if not (base is None or isinstance(base, str)):
+        raise InputError(f"recipe '{name}' says base = {base!r}; expected the name of a recipe, or a path to one")
+    if base in (*above, name):
+        raise InputError(f"recipe '{name}' is its own base, by way of {', '.join((*above, name))}; leave one base out")
+    return table, base
 
 
 def recipe_table(name: str, program: str) -> dict[str, Any]:
     """The settings of a recipe as one table, those of its bases under its own."""
-    table = load(find(name, program))
-    base = table.pop("base", None)
+    table, base = with_base(name, program)
     table.pop("program", None)
     return merged(recipe_table(base, program) if base else {}, table)
 

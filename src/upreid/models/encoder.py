@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from upreid.errors import InputError
 from upreid.models.backbone import create_backbone
+from upreid.models.header_checks import complaint
 from upreid.models.heads import HeadSettings, Parts, create_head
 from upreid.models.heads.parts import Head, joined
 from upreid.runtime.files import write_aside
@@ -124,6 +125,19 @@ def rebuild(
     path: Path, header: EncoderHeader, tensors: dict[str, Tensor], *, device: torch.device | str = "cpu"
 ) -> Encoder:
     """Make an encoder, in evaluation mode, of what `read_file` found at `path`; InputError where it does not fit."""
+    try:
+        with torch.device("meta"):  # shapes without memory: a header may lie, and the file's tensors are all there is
+            skeleton(header).load_state_dict({name: tensor.to("meta") for name, tensor in tensors.items()})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{path} does not fit its own header ({header.backbone}): {reason}") from error
+    encoder = skeleton(header)
+    encoder.load_state_dict(tensors)
+    return encoder.to(device).eval()
+
+
+def skeleton(header: EncoderHeader) -> Encoder:
+    """Make the encoder that a header describes, with weights at random."""
     backbone = create_backbone(
         header.backbone,
         height=header.height,
@@ -131,13 +145,7 @@ def rebuild(
         channels=header.channels,
         last_stride=header.last_stride,
     )
-    encoder = Encoder(backbone, header, create_head(backbone, header.head) if header.head else None)
-    try:
-        encoder.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{path} does not fit its own header ({header.backbone}): {reason}") from error
-    return encoder.to(device).eval()
+    return Encoder(backbone, header, create_head(backbone, header.head) if header.head else None)
 
 
 def is_encoder_file(path: Path) -> bool:
@@ -165,21 +173,25 @@ def read_file(path: Path) -> tuple[EncoderHeader, dict[str, Tensor]]:
 
 
 def read_header(path: Path, text: str) -> EncoderHeader:
-    """Parse the header; InputError where it is of another format."""
-    known = {field.name for field in fields(EncoderHeader)}
+    """Parse the header; InputError where it is of another format, or says what no encoder of ours would."""
     try:
-        values: dict[str, Any] = json.loads(text)
-        if values["format"] == 1 and not values.pop(
-            "neck"
-        ):  # pre-training of version 0.1.0: later fields at their default
-            values["format"] = FORMAT
-        if values["format"] != FORMAT or not set(values) <= known:
-            raise InputError(
-                f"{path} has a header of format {values['format']}, this version reads {FORMAT}; use the upreid that wrote it"
-            )
-        values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        if values.get("head"):
-            values["head"] = HeadSettings(**values["head"] | {"cameras": tuple(values["head"]["cameras"])})
-        return EncoderHeader(**values)
-    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} has a header that cannot be read ({error})") from error
+        values: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} has a header that cannot be read ({type(error).__name__})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} has a header that cannot be read (no JSON object)")
+    if values.get("format") == 1 and not values.pop("neck", None):  # pre-training of version 0.1.0: the rest by default
+        values["format"] = FORMAT
+    if values.get("format") != FORMAT or not set(values) <= {field.name for field in fields(EncoderHeader)}:
+        raise InputError(
+            f"{path} has a header of format {str(values.get('format'))[:40]}, this version reads {FORMAT}; "
+            f"use the upreid that wrote it"
+        )
+    head = values.get("head")
+    wrong = complaint(EncoderHeader, values) or (head and complaint(HeadSettings, head))
+    if wrong:
+        raise InputError(f"{path} has a header that cannot be read ({wrong})")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    if head:
+        values["head"] = HeadSettings(**head | {"cameras": tuple(head.get("cameras", ()))})
+    return EncoderHeader(**values)
