@@ -58,8 +58,8 @@ class ShardImages:
         """Return the file's bytes, if they are those that were indexed."""
         number = int(np.searchsorted(self.ends, index, side="right"))
         position, size = (int(self.index.arrays[name][index]) for name in ("positions", "sizes"))
-        if size > LIMIT_BYTES:
-            raise UnreadableImage(self._place(number, index), f"{size} bytes are over the limit")
+        if size > LIMIT_BYTES or position + size > self.shards[number].size:
+            raise UnreadableImage(self._place(number, index), f"{size} bytes at {position} are over the limit")
         content = patiently(lambda: self._pread(number, position, size), what=str(self.folder), seconds=self.patience)
         if len(content) < size:
             raise InputError(
