@@ -31,7 +31,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix src tests benchmarks docs
 	$(BIN)/ruff format src tests benchmarks docs
 
-bench: $(READY)  ## programs that measure, each against a named baseline in the same run; some ten minutes
+bench: $(READY)  ## programs that measure, each against a named baseline in the same run; a minute or two each
 	set -e; for program in benchmarks/[a-z]*.py; do echo "== $$program"; $(BIN)/python $$program; done
 
 clean:

@@ -1,7 +1,7 @@
 """What a MoCo v2 and a UP-ReID step cost, against straightforward ones, pixel arithmetic, and the machine's peak.
 
     python benchmarks/pretraining.py
-    python benchmarks/pretraining.py --recipe luperson-resnet50 --batch 256 --device cuda
+    python benchmarks/pretraining.py --recipe luperson-resnet50 --batch 256 --device cuda [--compile]
 
 Counted in pixels a MoCo step is 4 forwards of the batch (queries 3, with their backward; keys 1). The originals add 1 and the
 patches 4, so a UP-ReID step should cost 9 / 4 = 2.25 MoCo steps. Views are made beforehand: this is the step alone. One
@@ -36,11 +36,13 @@ SIZES = (128, 64), (256, 128)
 CPU_BATCH = {SIZES[0]: 64, SIZES[1]: 16}
 
 
-def read(recipe: str, device: str, size: tuple[int, int], batch: int) -> PretrainConfig:
+def read(recipe: str, size: tuple[int, int], given: argparse.Namespace) -> PretrainConfig:
     """A recipe at another size, with one BatchNorm group."""
     words = ["--recipe", recipe, *read_recipe(recipe, "pretrain"), "--data.root", "none", "--out", "none"]
+    batch = given.batch or CPU_BATCH[size]
     shape = ["--augment.height", size[0], "--augment.width", size[1], "--train.batch", batch, "--model.bn-groups", 1]
-    return parse(PretrainConfig, [*words, *map(str, shape), "--train.device", device], program="pretrain")
+    how = ["--train.device", given.device, "--train.compile" if given.compile else "--train.no-compile"]
+    return parse(PretrainConfig, [*words, *map(str, shape), *how], program="pretrain")
 
 
 def build(config: PretrainConfig) -> tuple[Method, torch.optim.Optimizer]:
@@ -68,11 +70,10 @@ def noise_views(config: PretrainConfig, device: torch.device) -> Views:
     )
 
 
-def candidates(recipe: str, device: str, size: tuple[int, int], batch: int) -> dict[str, Work]:
+def candidates(config: PretrainConfig, moco_config: PretrainConfig) -> dict[str, Work]:
     """Every step that is measured, by name."""
-    config = read(recipe, device, size, batch)
     method, optimiser = build(config)
-    moco, moco_optimiser = build(read(f"moco-{recipe}", device, size, batch))
+    moco, moco_optimiser = build(moco_config)
     views = noise_views(config, method.keys.keys.device)
     two = Views(query=views.query, key=views.key)
     steps: dict[str, Work] = {
@@ -90,8 +91,9 @@ def report(seconds: Seconds, steps: dict[str, Work], peaks: dict[str, float], de
     rates = {name: count / min(seconds[name]) for name, count in peaks.items()}
     best = max(rates, key=rates.__getitem__)
     print("  " + ", ".join(f"{name} {rate / 1e9:.0f} GFLOP/s" for name, rate in rates.items()))
+    counts = {plain: operations(steps[plain]) for plain in (PLAIN_MOCO, PLAIN_UPREID)}
     for name, work in steps.items():
-        count = operations(work)
+        count = counts[PLAIN_UPREID if name in (UPREID, PLAIN_UPREID) else PLAIN_MOCO]
         share = count / peaks[best] / ratio(seconds, name, best)
         print(
             f"  {name:26s}{1 / min(seconds[name]):7.2f} steps/s {ratio(seconds, name, MOCO):6.2f} MoCo steps "
@@ -109,16 +111,17 @@ def main() -> None:
     parser.add_argument("--recipe", default="laptop", help="and moco-RECIPE (default: laptop)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--batch", type=int, help="images; by default 64 at 128x64 and 16 at 256x128")
+    parser.add_argument("--compile", action="store_true", help="ours with torch.compile")
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     torch.set_num_threads(1)
     device = settle(given.device, 1, 0, workers_wanted=0).device
     for size in SIZES:
-        batch = given.batch or CPU_BATCH[size]
-        steps = candidates(given.recipe, given.device, size, batch)
-        uses_bf16 = read(given.recipe, given.device, size, batch).train.bf16
-        peaks = peak_work(device, torch.bfloat16 if uses_bf16 else torch.float32)
-        print(f"{given.recipe}, {size[0]}x{size[1]}, batch {batch}, {device}, {'bf16' if uses_bf16 else 'fp32'}")
+        config = read(given.recipe, size, given)
+        steps = candidates(config, read(f"moco-{given.recipe}", size, given))
+        dtype = torch.bfloat16 if config.train.bf16 else torch.float32
+        print(f"{given.recipe}, {size[0]}x{size[1]}, batch {config.train.batch}, {device}, {dtype}")
+        peaks = peak_work(device, dtype)
         seconds = take_turns(steps | {name: work for name, (work, _) in peaks.items()}, given.rounds, device)
         report(seconds, steps, {name: count for name, (_, count) in peaks.items()}, device)
     print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")

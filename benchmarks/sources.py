@@ -15,6 +15,7 @@
 import argparse
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -183,6 +184,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, help="where to work; deleted at the end [a temporary folder]")
     given = arguments.parse_args()
     root = Path(tempfile.mkdtemp(prefix="upreid-sources-", dir=given.out))
+    os.environ["XDG_CACHE_HOME"] = str(root / "cache")  # kept lists go away with the rest
     try:
         measure_loaders(root)
         write_many(root / "many")

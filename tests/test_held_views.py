@@ -11,6 +11,7 @@ from upreid.__main__ import main
 from upreid.build.pretraining import Prepare
 from upreid.data.augment import Augment
 from upreid.data.dataset import OriginalImages
+from upreid.data.sources.recognise import open_source
 from upreid.method import train_step
 from upreid.pretrain import loop
 
@@ -39,7 +40,7 @@ def test_the_views_of_a_step_are_gone_before_the_next_are_made(
 
 
 def test_the_loader_of_a_gpu_run_pins_the_pixels(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = OriginalImages(sorted(pictures.iterdir()), height=64, width=32, limit=0.0)
+    images = OriginalImages(open_source(pictures), height=64, width=32, limit=0.0)
     loaded = Prepare(None)([images[0, 0], images[0, 1]])
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)  # needs a GPU; here a mark is left
     (batch, skipped) = pin_memory(loaded)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from upreid.__main__ import COMMANDS, main
+
 LINES = """
 upreid synth corpus --identities 40 --seed 1
 upreid pretrain laptop --data.root corpus/wild --out runs/a --train.steps 40
@@ -38,6 +40,14 @@ def test_help_and_import_do_not_wait_for_torch(words: list[str]) -> None:
     assert "upreid" in done.stderr
     assert "torch" not in done.stderr
     assert "timm" not in done.stderr
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: upreid {command}" in capsys.readouterr().out
 
 
 def test_the_command_is_installed_beside_python() -> None:

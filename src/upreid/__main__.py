@@ -160,8 +160,10 @@ def with_places(name: str, module: str, schema: str, fields: list[str], words: l
     """Take the words before the first flag as the flags `fields`; the last of them takes all that are left."""
     flags = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
     places, rest = words[:flags], words[flags:]
+    if {"-h", "--help"} & set(rest):
+        return run(name, module, schema, ["--help"])
     wanted = [field for field in fields if f"--{field}" not in rest]
-    if len(places) < len(wanted) and not {"-h", "--help"} & set(rest):
+    if len(places) < len(wanted):
         words_wanted = " ".join(field.upper() for field in wanted)
         raise InputError(f"upreid {name} needs {words_wanted} first, as in: upreid {name} {words_wanted} ...")
     given: list[str] = []

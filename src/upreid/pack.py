@@ -48,6 +48,8 @@ def check(config: PackConfig) -> None:
             raise InputError(f"{flag} {value}: must be at least 1")
     if config.quality is not None and not 1 <= config.quality <= 100:
         raise InputError(f"--quality {config.quality}: a JPEG has a quality from 1 to 100; 95 is nearly free of loss")
+    if not config.patience >= 0:
+        raise InputError(f"--patience {config.patience}: must not be negative")
     if not 0 <= config.unreadable_share <= 1:
         raise InputError(f"--unreadable-share {config.unreadable_share}: must be between 0 and 1")
     if config.out.resolve().is_relative_to(config.src.resolve()):

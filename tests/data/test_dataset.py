@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from upreid.data.augment import PRESETS, Augment
 from upreid.data.dataset import LabelledImages, OriginalImages, SkipLedger, collate
-from upreid.data.sources.folder import named_files
+from upreid.data.sources.folder import open_folder
 from upreid.errors import InputError
 from upreid.types import Preprocess, Record
 
@@ -27,8 +28,7 @@ def folder(root, count=10, bad=(), size=(40, 20)):
 
 
 def originals(paths, limit=1.0):
-    names = [path.relative_to("/").as_posix() for path in paths]
-    source = named_files(Path("/"), names, description="some files", patience=0.0)
+    source = open_folder(Path(os.path.commonpath([path.parent for path in paths])), patience=0.0)
     return OriginalImages(source, height=64, width=32, limit=limit)
 
 

@@ -74,6 +74,7 @@ def test_the_position_embedding_of_a_patch_covers_the_whole_grid_not_a_corner_of
         ("zzz", {}, "timm.list_models"),
         ("vit_tiny_patch16_224", {"last_stride": 1}, "is for ResNets"),
         ("vit_tiny_patch16_224", {"channels": 4}, "is for ResNets"),
+        ("resnet10t", {"channels": 4}, "a stem of several convolutions"),
         ("vit_tiny_patch16_224", {"height": 60}, "60x32"),
         ("resnet18", {"last_stride": 3}, "1 or 2"),
     ],

@@ -85,6 +85,7 @@ def check_numbers(config: PretrainConfig) -> None:
         "--optim.warmup-epochs": config.optim.warmup_epochs,
         "--monitor.every-epochs": config.monitor.every_epochs,
         "--data.unreadable-share": config.data.unreadable_share,
+        "--data.patience": config.data.patience,
     }
     for flag, value in positive.items():
         if not value > 0:

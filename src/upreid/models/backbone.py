@@ -43,7 +43,7 @@ def create_backbone(
             raise InputError(not_a_resnet(f"--model.channels {channels}", name)) from error
         raise InputError(f"backbone '{name}' cannot be made with {options}: {error}") from error
     if channels is not None:
-        narrow_stem(require_resnet(model, name, f"--model.channels {channels}"), channels)
+        narrow_stem(require_resnet(model, name, f"--model.channels {channels}"), name, channels)
     if last_stride is not None:
         set_last_stride(require_resnet(model, name, f"--model.last-stride {last_stride}"), last_stride)
     model.num_features = feature_size(  # pyright: ignore[reportArgumentType]
@@ -70,8 +70,12 @@ def not_a_resnet(option: str, name: str) -> str:
     return f"{option} is for ResNets, and backbone '{name}' is not one; leave it out"
 
 
-def narrow_stem(model: Any, channels: int) -> None:
+def narrow_stem(model: Any, name: str, channels: int) -> None:
     """Narrow what timm's `channels` leaves wide: the first convolution and those that read from it."""
+    if not isinstance(model.conv1, nn.Conv2d):
+        raise InputError(
+            f"backbone '{name}' has a stem of several convolutions, and --model.channels narrows one; leave it out"
+        )
     first = model.layer1[0]
     model.conv1 = resized(model.conv1, out_channels=channels)
     model.bn1 = nn.BatchNorm2d(channels)

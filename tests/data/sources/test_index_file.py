@@ -70,6 +70,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     return path, path.read_bytes()
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None)
 @given(place=some.integers(0, 10**6), byte=some.integers(0, 255), length=some.integers(0, 10**6), cut=some.booleans())
 def test_damage_is_found_or_does_not_matter(
@@ -88,6 +89,7 @@ def test_damage_is_found_or_does_not_matter(
     assert values(opened) == {"positions": list(range(12)), "sizes": list(range(12))}
 
 
+@settings(deadline=None)
 @given(names=some.lists(some.text(some.characters(exclude_categories=["Cs"])), max_size=20))
 def test_names_come_back_one_by_one(names: list[str]) -> None:
     index = index_in_memory("names", {}, pack_names(names))
@@ -95,6 +97,7 @@ def test_names_come_back_one_by_one(names: list[str]) -> None:
     assert [name_at(index, number) for number in range(len(names))] == names
 
 
+@settings(deadline=None)
 @given(lists=some.lists(some.lists(some.text(some.characters(exclude_categories=["Cs"])), max_size=5), max_size=5))
 def test_lists_of_names_are_joined(lists: list[list[str]]) -> None:
     parts = [pack_names(names) for names in lists]

@@ -5,12 +5,16 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
 from upreid.config.pack import PackConfig
 from upreid.data.dataset import OriginalImages, collate
 from upreid.data.decode import UnreadableImage
+from upreid.data.sources.index_file import open_index, write_index
+from upreid.data.sources.names import NAMES
+from upreid.data.sources.packed_set import KIND, WHERE
 from upreid.data.sources.recognise import open_source
 from upreid.errors import InputError
 from upreid.pack import run
@@ -102,6 +106,49 @@ def test_a_manifest_of_something_else_is_refused(packed, values, words):
 def test_rubbish_is_no_manifest(packed, content):
     (packed / "manifest.json").write_bytes(content)
     with pytest.raises(InputError, match="no manifest of a packed set"):
+        open_source(packed)
+
+
+def forge(root: Path, shards: object, **arrays: np.ndarray) -> None:
+    """Write an index with hashes that fit, and tell the manifest."""
+    old = open_index(root / "index.upreid", KIND)
+    pieces = {name: [arrays.get(name, array)] for name, array in old.arrays.items()}
+    facts = {"shards": old.facts["shards"] if shards is None else shards}
+    write_index(root / "forged", KIND, facts, pieces)
+    (root / "forged").rename(root / "index.upreid")
+    change(root / "manifest.json", index=open_index(root / "index.upreid", KIND).digest(*NAMES, *WHERE))
+
+
+@pytest.mark.parametrize(
+    "shards",
+    [
+        [{"name": "../../secret.tar", "bytes": 10, "end": 32}],
+        [{"name": "/etc/passwd", "bytes": 10, "end": 32}],
+        [{"name": "shard-000000.tar", "bytes": float("inf"), "end": 32}],
+        [{"name": "shard-000000.tar", "bytes": 10, "end": 33}],
+        [{"name": "shard-000000.tar", "bytes": 10, "end": -1}, {"name": "shard-000001.tar", "bytes": 10, "end": 32}],
+        [{"name": "shard-000000.tar"}],
+        [[]],
+        [],
+        7,
+    ],
+)
+def test_an_index_that_names_what_is_no_shard_is_refused(packed, shards):
+    forge(packed, shards)
+    with pytest.raises(InputError, match=r"which is no shard|do not agree|does not say"):
+        open_source(packed)
+
+
+@pytest.mark.parametrize("value", [0, 2**63 - 1, 2**64 - 1])
+def test_positions_outside_a_shard_are_never_followed(packed, value):
+    positions = np.array(open_index(packed / "index.upreid", KIND).arrays["positions"])
+    positions[5] = value
+    forge(packed, None, positions=positions)
+    with pytest.raises(UnreadableImage):
+        open_source(packed).read(5)
+    positions[:] = value
+    forge(packed, None, positions=positions)
+    with pytest.raises(InputError, match="is not the shard"):
         open_source(packed)
 
 

@@ -109,6 +109,7 @@ def test_rubbish_is_read_as_a_plain_value_or_refused(file: Path, content: bytes)
     assert type(value) in (list, dict, tuple, str, bytes, int, float, bool, type(None))
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(place=some.integers(0, 10_000), byte=some.integers(0, 255))
 def test_a_list_with_one_byte_changed_is_read_or_refused(file: Path, place: int, byte: int) -> None:

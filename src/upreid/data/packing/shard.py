@@ -19,7 +19,7 @@ from upreid.data.packing.entry import Shape, content_of, member_name
 from upreid.data.sources.index_file import Index, open_index, write_index
 from upreid.data.sources.names import pack_names
 from upreid.data.sources.packed_set import UNFINISHED
-from upreid.data.sources.source import Source
+from upreid.data.sources.source import Source, printable
 from upreid.errors import InputError
 from upreid.runtime.files import flush
 
@@ -119,8 +119,3 @@ def finished_record(packing: Packing, number: int) -> Index | None:
         return record if packing.path(number).stat().st_size == record.facts["bytes"] else None
     except (InputError, FileNotFoundError):
         return None
-
-
-def printable(name: str) -> str:
-    """A name that fits into JSON and on a terminal."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)

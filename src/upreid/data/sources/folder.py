@@ -7,7 +7,6 @@ same name, which no listing is about, and changes on file systems that do not ke
 
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from upreid.data.decode import UnreadableImage
 from upreid.data.sources.index_cache import Made, cached_index
-from upreid.data.sources.index_file import Index, index_in_memory
+from upreid.data.sources.index_file import Index
 from upreid.data.sources.names import NAMES, count_names, name_at, pack_names
 from upreid.data.sources.patience import patiently
 from upreid.data.sources.source import LIMIT_BYTES
@@ -86,12 +85,6 @@ def open_folder(root: Path, *, patience: float) -> Folder:
         raise InputError(f"no images in '{root}'; expected {suffixes} files in it or in folders below it")
     folders = int(index.facts["folders"])
     description = f"{root}: a folder of images ({count_names(index)} in {folders} folders)"
-    return Folder(root, index, description=description, patience=patience)
-
-
-def named_files(root: Path, names: Sequence[str], *, description: str, patience: float) -> Folder:
-    """Files below `root` whose names are known already, in that order."""
-    index = index_in_memory("folder", {}, pack_names(names))
     return Folder(root, index, description=description, patience=patience)
 
 

@@ -18,7 +18,7 @@ from upreid.data.sources.index_file import Index
 from upreid.data.sources.names import NAMES, count_names, name_at, pack_names
 from upreid.data.sources.patience import patiently
 from upreid.data.sources.plain_pickle import names_in, read_plain_pickle
-from upreid.data.sources.source import LIMIT_BYTES
+from upreid.data.sources.source import LIMIT_BYTES, place
 from upreid.errors import InputError
 
 DATA, KEYS = "data.mdb", "keys.pkl"
@@ -43,18 +43,18 @@ class LmdbImages:
 
     def read(self, index: int) -> bytes:
         """Return the stored bytes; `UnreadableImage` for a key that the lmdb does not have."""
-        key = self.name(index)
+        key, where = self.name(index), place(self, index)
         environment = patiently(lambda: _environment(self.folder), what=str(self.root), seconds=self.patience)
         try:
             with environment.begin(buffers=True) as transaction:
                 value = transaction.get(key.encode("utf-8", "surrogateescape"))
                 if value is None:
-                    raise UnreadableImage(f"{self.root}/{key}", "the list has this key, the lmdb does not")
+                    raise UnreadableImage(where, "the list has this key, the lmdb does not")
                 if len(value) > LIMIT_BYTES:
-                    raise UnreadableImage(f"{self.root}/{key}", f"{len(value)} bytes are over the limit")
+                    raise UnreadableImage(where, f"{len(value)} bytes are over the limit")
                 return bytes(value)
         except _lmdb().Error as error:
-            raise UnreadableImage(f"{self.root}/{key}", f"lmdb: {error}") from error
+            raise UnreadableImage(where, f"lmdb: {error}") from error
 
 
 def lmdb_folder(root: Path) -> Path | None:

@@ -37,6 +37,8 @@ def open_packed(root: Path, *, patience: float) -> ShardImages:
     """Open a packed set, and refuse one that is unfinished, damaged, of another version, or not of one piece."""
     manifest = read_manifest(root)
     index = open_index(root / INDEX, KIND, check=WHERE)
+    if not {*NAMES, *WHERE} <= index.arrays.keys():
+        raise InputError(f"{root / INDEX} lacks arrays that a packed set has; it is damaged: pack again")
     if manifest["index"] != index.digest(*NAMES, *WHERE):
         raise InputError(f"{root}: {INDEX} and {MANIFEST} are not of the same pack; restore the one that was exchanged")
     shards = _shards(root, index)
@@ -81,7 +83,7 @@ def _shards(root: Path, index: Index) -> list[Shard]:
     """The shards that the index speaks of, if what it says fits together."""
     try:
         shards = [Shard(str(entry["name"]), int(entry["bytes"]), int(entry["end"])) for entry in index.facts["shards"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{root / INDEX} does not say which shards there are; it is damaged: pack again") from error
     ends = [0, *(shard.end for shard in shards)]
     counts = {count_names(index), ends[-1], *(len(index.arrays.get(name, ())) for name in WHERE)}
@@ -108,11 +110,17 @@ def _check_shard(root: Path, index: Index, shard: Shard, *, first: int) -> None:
     if first == shard.end:
         return
     position, length = int(index.arrays["positions"][first]), int(index.arrays["sizes"][first])
-    with path.open("rb", buffering=0) as file:
-        block = os.pread(file.fileno(), tarfile.BLOCKSIZE, max(position - tarfile.BLOCKSIZE, 0))
-    try:
-        matches = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").size == length
-    except (tarfile.HeaderError, ValueError, OverflowError):
-        matches = False
-    if not matches:
+    if not _has_header(path, position - tarfile.BLOCKSIZE, length, size):
         raise InputError(f"{path} is not the shard that {INDEX} was made for; restore it or pack again")
+
+
+def _has_header(path: Path, position: int, length: int, size: int) -> bool:
+    """Whether there is a header of a member of `length` bytes."""
+    if not 0 <= position < size:
+        return False
+    with path.open("rb", buffering=0) as file:
+        block = os.pread(file.fileno(), tarfile.BLOCKSIZE, position)
+    try:
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape").size == length
+    except (tarfile.HeaderError, ValueError, OverflowError):
+        return False

@@ -16,7 +16,7 @@ from upreid.data.decode import UnreadableImage
 from upreid.data.sources.index_file import Index
 from upreid.data.sources.names import count_names, name_at
 from upreid.data.sources.patience import patiently
-from upreid.data.sources.source import LIMIT_BYTES
+from upreid.data.sources.source import LIMIT_BYTES, printable
 from upreid.errors import InputError
 
 MOST_OPEN = 128
@@ -58,8 +58,8 @@ class ShardImages:
         """Return the file's bytes, if they are those that were indexed."""
         number = int(np.searchsorted(self.ends, index, side="right"))
         position, size = (int(self.index.arrays[name][index]) for name in ("positions", "sizes"))
-        if size > LIMIT_BYTES:
-            raise UnreadableImage(self._place(number, index), f"{size} bytes are over the limit")
+        if size > LIMIT_BYTES or position + size > self.shards[number].size:
+            raise UnreadableImage(self._place(number, index), f"{size} bytes at {position}: too large, or not in it")
         content = patiently(lambda: self._pread(number, position, size), what=str(self.folder), seconds=self.patience)
         if len(content) < size:
             raise InputError(
@@ -73,7 +73,7 @@ class ShardImages:
         return content
 
     def _place(self, number: int, index: int) -> str:
-        return f"{self.folder / self.shards[number].name}: {self.name(index)}"
+        return printable(f"{self.folder / self.shards[number].name}: {self.name(index)}")
 
     def _pread(self, number: int, position: int, size: int) -> bytes:
         handle = self.handles.get(number)

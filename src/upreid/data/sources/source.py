@@ -40,6 +40,10 @@ class Source(Protocol):
 
 
 def place(source: Source, index: int) -> str:
-    """Return where an image is, fit to be printed: no control characters, whatever an archive calls its members."""
-    words = f"{source.root}/{source.name(index)}"
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in words)
+    """Return where an image is, fit to be printed."""
+    return printable(f"{source.root}/{source.name(index)}")
+
+
+def printable(name: str) -> str:
+    """Replace control characters and broken text, whatever an archive calls its members."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
