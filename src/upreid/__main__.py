@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from upreid.errors import InputError, nearest
+from upreid.errors import InputError, in_one_line, nearest
 from upreid.runtime.faults import in_words
 from upreid.runtime.launcher import num_ranks, rank
 
@@ -190,8 +190,7 @@ def complain(line: str, *, alone: bool = False) -> None:
     """Say what is wrong on standard error; rank 0 speaks for all, or each for itself where it is `alone` with it."""
     if rank() == 0 or alone:
         who = f"rank {rank()}: " if num_ranks() > 1 and alone else ""
-        shown = "".join(letter if letter.isprintable() else " " for letter in line)  # a file's name may hold anything
-        print(f"upreid: error: {who}{shown}", file=sys.stderr)
+        print(f"upreid: error: {who}{in_one_line(line)}", file=sys.stderr)
 
 
 def last_line(error: InputError) -> str:

@@ -11,6 +11,14 @@ class InputError(ValueError):
     is_of_one_rank = False
     """Whether the other processes of the group know nothing of it, so that this one must speak."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(in_one_line(message))
+
+
+def in_one_line(words: str) -> str:
+    """Blank out what would break a line, or command a terminal: a name in a file from elsewhere may hold anything."""
+    return "".join(letter if letter.isprintable() else " " for letter in words)
+
 
 def nearest(name: str, known: list[str]) -> str:
     """Return a hint like `; did you mean 'laptop'?`, or the known names where nothing is near."""
