@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from upreid.runtime.journal import read_journal
@@ -24,6 +25,13 @@ SMALL = ["--model.channels", "4", "--model.embed-dim", "16", "--model.bn-groups"
 SMALL += ["--train.batch", "4", "--augment.height", "32", "--augment.width", "16", "--intrinsic.rows", "2"]
 ON_CPU = ["--train.threads", "1", "--train.workers", "0", "--train.device", "cpu"]
 SECONDS = 240.0
+settings.register_profile(  # the same cases everywhere
+    "often",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 
 
 class Child:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
@@ -24,13 +24,7 @@ from upreid.models.foreign.opening import open_tensors
 from upreid.runtime.checkpoint import in_bytes, load_state
 
 pytestmark = pytest.mark.slow
-often = settings(
-    max_examples=300,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+often = settings(settings.get_profile("often"), max_examples=300)
 STATE = {
     "step": 3,
     "hash": "ab",

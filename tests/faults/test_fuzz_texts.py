@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from upreid.build.saved import saved_config, share_done
@@ -25,13 +25,7 @@ from upreid.runtime.journal import Journal, read_journal
 from upreid.types import Record
 
 pytestmark = pytest.mark.slow
-often = settings(
-    max_examples=250,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+often = settings(settings.get_profile("often"), max_examples=250)
 SCHEMAS = {"pretrain": PretrainConfig, "finetune": FinetuneConfig}
 visible = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=8)
 numbers = st.integers().map(str) | st.floats().map(str)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from upreid.errors import InputError
-from upreid.runtime.checkpoint import load_state, save_state
+from upreid.runtime.checkpoint import in_bytes, load_state
 from upreid.runtime.files import write_aside, write_text
 from upreid.runtime.folder import claim, wait_until_free
 from upreid.runtime.journal import Journal, read_journal
@@ -65,7 +65,7 @@ def test_a_record_names_the_step_and_the_term_that_broke(tmp_path: Path) -> None
 
 def test_a_state_comes_back_and_code_in_a_state_is_not_run(tmp_path: Path) -> None:
     state = {"step": 3, "hash": "ab", "world_size": 1, "tensor": torch.arange(4), "nested": [{"a": 1.5}, None]}
-    save_state(tmp_path / "state.pt", state)
+    (tmp_path / "state.pt").write_bytes(in_bytes(state))
     loaded = load_state(tmp_path / "state.pt")
     assert loaded["step"] == 3
     assert torch.equal(loaded["tensor"], state["tensor"])

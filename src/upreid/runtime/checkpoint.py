@@ -1,4 +1,4 @@
-"""A state on disk: plain tensors and values, written aside and renamed, checked and loaded with `weights_only=True`."""
+"""A state on disk: plain tensors and values, checked and loaded with `weights_only=True`."""
 
 import io
 import pickle
@@ -10,7 +10,6 @@ import torch
 
 from upreid.errors import InputError
 from upreid.runtime.archive import check_archive
-from upreid.runtime.files import write_aside
 
 
 def in_bytes(state: dict[str, Any]) -> memoryview:
@@ -18,12 +17,6 @@ def in_bytes(state: dict[str, Any]) -> memoryview:
     whole = io.BytesIO()  # torch's own writer hides what the system said behind a RuntimeError
     torch.save(state, whole)
     return whole.getbuffer()
-
-
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write `state`; a crash or a full disk leaves the old file whole."""
-    with write_aside(path) as aside:
-        aside.write_bytes(in_bytes(state))
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 
 from upreid.errors import InputError
 from upreid.runtime.console import say
+from upreid.runtime.pool import usable_cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Compute:
 
 def cores() -> int:
     """Cores this process may use, shared with the other processes that torchrun started here."""
-    return max(len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+    return max(usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
 
 
 def settle(device: str, threads: int | None, workers: int | None, *, workers_wanted: int) -> Compute:
@@ -72,7 +73,7 @@ def hardware() -> dict[str, str | int]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return {
         "machine": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "gpu": gpu,
         "python": platform.python_version(),
         "torch": torch.__version__,

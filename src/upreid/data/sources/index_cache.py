@@ -16,6 +16,7 @@ from upreid.data.sources.index_file import Arrays, Index, index_in_memory, open_
 from upreid.data.sources.names import NAMES
 from upreid.errors import InputError
 from upreid.runtime.console import say
+from upreid.runtime.launcher import num_ranks
 
 WORTH_A_FILE = 20_000
 """Names."""
@@ -70,7 +71,7 @@ def _reuse(path: Path, kind: str, is_fresh: Callable[[Index], bool]) -> Index | 
 @contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
     """Among ranks hold a lock beside the cache file, where the file system has locks."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if num_ranks() == 1:
         yield
         return
     with ExitStack() as stack:
