@@ -33,11 +33,16 @@ def pretrained(corpus: Path, out: Path, recipe: str, *flags: str) -> Path:
     return out
 
 
-@pytest.mark.parametrize(("recipe", "terms"), [("moco-laptop", 1), ("laptop", 3)])
-def test_a_run_is_looked_into_and_left_as_it_is(recipe: str, terms: int, corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "terms", "flags"),
+    [("moco-laptop", 1, []), ("laptop", 3, []), ("laptop", 3, ["--intrinsic.source", "map"])],
+)
+def test_a_run_is_looked_into_and_left_as_it_is(
+    recipe: str, terms: int, flags: list[str], corpus: Path, tmp_path: Path
+) -> None:
     from upreid.__main__ import main
 
-    run = pretrained(corpus, tmp_path / "run", recipe)
+    run = pretrained(corpus, tmp_path / "run", recipe, *flags)
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     moved = (corpus / "wild").rename(tmp_path / "wild")
     data = ["--unlabelled", str(moved), "--data.name", "market1501", "--data.root", str(corpus / "market1501")]

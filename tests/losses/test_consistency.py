@@ -35,7 +35,7 @@ def slow_twin(name, query, original, anchors, own=OWN):
     for i, (q, o) in enumerate(zip(query, original, strict=True)):
         if name == "g-cos":
             loss = loss + (q - o).pow(2).sum()
-        elif name == "g-pos":
+        elif name in ("g-pos", "g-key"):
             scores = torch.stack([q @ o, *(q @ a for a in anchors)]) / STUDENT
             loss = loss - scores[0] + torch.logsumexp(scores, 0)
         else:
@@ -103,7 +103,14 @@ def test_the_gradient_of_the_distance_is_minus_two_originals(vectors):
 
 def test_the_table_says_what_the_step_must_hand_over():
     wanted = {name: reading.anchors for name, reading in READINGS.items()}
-    assert wanted == {"g-queue": "keys", "g-batch": "batch", "g-cos": "none", "g-pos": "keys", "g-rel": "originals"}
+    assert wanted == {
+        "g-queue": "keys",
+        "g-batch": "batch",
+        "g-cos": "none",
+        "g-pos": "keys",
+        "g-key": "originals",
+        "g-rel": "originals",
+    }
 
 
 @pytest.mark.parametrize("name", READINGS)
@@ -159,10 +166,11 @@ def test_closed_forms():
     assert loss_of("g-queue", north, east, both, own, 1.0, 0.5).item() == pytest.approx(expected)
 
 
-def test_the_extra_positive_is_instance_contrast_with_the_original_for_a_key(vectors):
+@pytest.mark.parametrize("name", ["g-pos", "g-key"])
+def test_the_extra_positive_is_instance_contrast_with_the_original_for_a_key(name, vectors):
     query, original, anchors = vectors
     torch.testing.assert_close(
-        loss_of("g-pos", query, original, anchors), info_nce(query, original, anchors, temperature=STUDENT)
+        loss_of(name, query, original, anchors), info_nce(query, original, anchors, temperature=STUDENT)
     )
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from upreid.errors import InputError
-from upreid.models.backbone import create_backbone
+from upreid.models.backbone import create_backbone, map_size
 
 NARROW = {"height": 64, "width": 32, "channels": 4}
 
@@ -61,7 +61,9 @@ def test_the_position_embedding_of_a_patch_covers_the_whole_grid_not_a_corner_of
     with torch.no_grad():
         before = vit(patch)
         kept = vit.pos_embed.clone()
-        vit.pos_embed[:, -1] += 10  # the far corner of the grid
+        vit.pos_embed[:, -1] *= (
+            10  # the far corner of the grid; a shift of all features alike would not survive LayerNorm
+        )
         after = vit(patch)
         vit.pos_embed.copy_(kept)
     assert not torch.allclose(before, after)
@@ -83,3 +85,17 @@ def test_what_cannot_be_made_is_named_in_one_line(name, options, words):
     with pytest.raises(InputError, match=words) as caught:
         create_backbone(name, **({"height": 64, "width": 32} | options))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("stride", "size"), [(2, (2, 1)), (1, (4, 2))])
+def test_the_size_of_a_map_follows_the_last_stride(stride, size):
+    model = create_backbone("resnet18", height=64, width=32, channels=4, last_stride=stride)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    assert map_size(model, "resnet18", 64, 32) == size
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+    assert model.training
+
+
+def test_a_vit_has_no_map(vit):
+    with pytest.raises(InputError, match=r"use --intrinsic\.source pixels"):
+        map_size(vit, "vit_small_patch16_224", 256, 128)

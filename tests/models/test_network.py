@@ -8,10 +8,10 @@ from upreid.models.momentum import follow, momentum_copy
 from upreid.models.network import Network, Projector, apart, interleave
 
 
-def network(groups=1):
+def network(groups=1, regions=None):
     torch.manual_seed(0)
     backbone = create_backbone("resnet18", height=64, width=32, channels=4)
-    net = Network(backbone, Projector(32, 32, 8), Projector(32, 32, 8)).double()
+    net = Network(backbone, Projector(32, 32, 8), Projector(32, 32, 8), regions).double()
     return group_batch_norm(net, groups)
 
 
@@ -56,6 +56,28 @@ def test_patches_leave_the_running_statistics_alone_and_still_teach_the_backbone
     assert net.backbone.conv1.weight.grad.abs().sum() > 0
     net(noise(4, 3, 64, 32), None)
     assert not torch.equal(net.backbone.bn1.running_mean, before["backbone.bn1.running_mean"])
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 1), (1, 1), (2, 2)])
+def test_with_regions_a_patch_is_a_part_of_the_map_of_its_whole_picture(rows, columns):
+    net = network(regions=(rows, columns)).eval()
+    pictures = noise(3, 1, 3, 128, 128)
+    found = net(None, pictures)[1]
+    assert found.shape == (3, rows * columns, 8)
+    for number, picture in enumerate(pictures):
+        (whole,) = net.backbone.forward_features(picture)  # [channels, 4, 4]
+        height, width = 4 // rows, 4 // columns
+        for row in range(rows):
+            for column in range(columns):
+                there = whole[:, row * height :, column * width :][:, :height, :width].mean(dim=(1, 2))
+                torch.testing.assert_close(found[number, row * columns + column], net.patch_head(there[None])[0])
+
+
+def test_groups_are_forwards_of_contiguous_parts_with_regions_too():
+    pictures = noise(6, 1, 3, 64, 64)
+    whole = network(2, regions=(2, 1))(None, pictures)[1]
+    halves = [network(1, regions=(2, 1))(None, pictures[some])[1] for some in (slice(3), slice(3, 6))]
+    torch.testing.assert_close(whole, torch.cat(halves))
 
 
 def test_images_and_patches_have_heads_of_their_own():

@@ -14,13 +14,13 @@ from upreid.build.pretraining import method as build_method
 from upreid.build.saved import saved_config, saved_state
 from upreid.build.state import restore_module
 from upreid.config.pretrain import PretrainConfig
-from upreid.data.augment import PRESETS, Augment
+from upreid.data.augment import PATCH_PRESETS, PRESETS, Augment
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source
 from upreid.errors import InputError
 from upreid.method import Method, encode_targets, query_losses
 from upreid.models.batchnorm import untracked
-from upreid.models.network import Network, Projector, apart, groups_of, interleave
+from upreid.models.network import Network, Projector
 from upreid.runtime.compute import Compute
 from upreid.runtime.distributed import World
 from upreid.runtime.states import States
@@ -71,6 +71,7 @@ def views_of(run: TakenUp, *, images: int, seed: int) -> Iterator[Views]:
         seed=seed,
         original=True,
         patches=patch_grid(config),
+        patch_preset=PATCH_PRESETS[config.intrinsic.preset],
     )
     per_epoch = len(run.source) // config.train.batch
     steps = max(min(images // config.train.batch, per_epoch), 1)
@@ -117,11 +118,8 @@ def embedded(network: Network, images: Float[Tensor, "batch 3 height width"]) ->
 @torch.no_grad()
 def patch_vectors(
     network: Network, patches: Float[Tensor, "images patches 3 height width"], head: Projector | None
-) -> Float[Tensor, "images patches dim"]:
+) -> Float[Tensor, "images parts dim"]:
     """Unit vectors of patches, normalised by the statistics of patches as in training: embeddings, or the backbone's features."""
     network.train()
-    groups = groups_of(network.backbone)
-    with untracked(network.backbone):
-        features = network.backbone(interleave(patches, groups))
-    vectors = head(features) if head is not None else F.normalize(features.float(), dim=1)
-    return apart(vectors, groups, patches.shape[1])
+    features = network.patch_features(patches)
+    return head(features) if head is not None else F.normalize(features.float(), dim=-1)

@@ -7,14 +7,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from upreid.config.pretrain import PretrainConfig
-from upreid.data.augment import PRESETS, Augment, PatchGrid
+from upreid.data.augment import PATCH_PRESETS, PRESETS, Augment, PatchGrid
 from upreid.data.dataset import OriginalImages, Sample, collate
 from upreid.data.order import StepBatches
 from upreid.data.sources.source import Source
 from upreid.errors import InputError
 from upreid.losses import consistency, intrinsic
 from upreid.method import ConsistencyTerm, IntrinsicTerm, Method
-from upreid.models.backbone import create_backbone, feature_size, num_features
+from upreid.models.backbone import create_backbone, feature_size, map_size, num_features
 from upreid.models.batchnorm import group_batch_norm, sync_batch_norm
 from upreid.models.momentum import momentum_copy
 from upreid.models.network import Network, Projector
@@ -38,12 +38,18 @@ def augmentation(config: PretrainConfig) -> Augment:
         seed=config.train.seed,
         original=config.consistency.weight > 0,
         patches=patch_grid(config) if config.intrinsic.weight > 0 else None,
+        patch_preset=PATCH_PRESETS[config.intrinsic.preset],
     )
 
 
-def patch_grid(config: PretrainConfig) -> PatchGrid:
-    """The grid that patches are cut on."""
+def grid(config: PretrainConfig) -> PatchGrid:
+    """The grid that a picture, or its feature map, is cut on."""
     return PatchGrid(rows=config.intrinsic.rows, columns=config.intrinsic.columns)
+
+
+def patch_grid(config: PretrainConfig) -> PatchGrid:
+    """The grid of what the network gets: a picture in one piece, where the network cuts the map."""
+    return PatchGrid(rows=1, columns=1) if config.intrinsic.source == "map" else grid(config)
 
 
 Loaded = tuple[ImageBatch | Views, tuple[tuple[int, str], ...]]
@@ -97,13 +103,16 @@ def network(config: PretrainConfig) -> Network:
         channels=wanted.channels,
         last_stride=wanted.last_stride,
     )
+    size = config.augment.height, config.augment.width
+    regions = None
     if config.intrinsic.weight > 0:
-        feature_size(
-            backbone, wanted.backbone, *patch_grid(config).patch_size(config.augment.height, config.augment.width)
-        )
+        feature_size(backbone, wanted.backbone, *patch_grid(config).patch_size(*size))
+        if config.intrinsic.source == "map":
+            grid(config).patch_size(*map_size(backbone, wanted.backbone, *size), what="a feature map")
+            regions = config.intrinsic.rows, config.intrinsic.columns
     dim = num_features(backbone)
     heads = [Projector(dim, dim, wanted.embed_dim) for _ in range(2)]  # both drawn, so that a weight of 0 moves no seed
-    net = Network(backbone, heads[0], heads[1] if config.intrinsic.weight > 0 else None)
+    net = Network(backbone, heads[0], heads[1] if config.intrinsic.weight > 0 else None, regions)
     return sync_batch_norm(net) if wanted.sync_bn else group_batch_norm(net, wanted.bn_groups)
 
 

@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-ConsistencyReading = Literal["g-queue", "g-batch", "g-cos", "g-pos", "g-rel"]
+ConsistencyReading = Literal["g-queue", "g-batch", "g-cos", "g-pos", "g-key", "g-rel"]
 IntrinsicReading = Literal["i-a", "i-b", "i-c", "i-d"]
+PatchSource = Literal["pixels", "map"]
+PatchPreset = Literal["mild", "jitter"]
 AugmentPreset = Literal["luperson", "luperson-jitter", "person", "person-jitter"]
 
 
@@ -97,10 +99,14 @@ class Intrinsic:
     """Of the patch similarities."""
     hardest: int | None = None
     """Hard mining: keep so many of the most similar negatives; all where not given."""
+    source: PatchSource = "pixels"
+    """What patches are cut from: the picture, each encoded by itself, or the last feature map of the whole picture."""
     rows: int = 4
     """Patch rows of the grid on the original."""
     columns: int = 2
     """Patch columns of the grid on the original."""
+    preset: PatchPreset = "mild"
+    """Which augmentation makes the two versions of a patch."""
     ramp_up_epochs: float = 0.0
     """The weight grows linearly from 0 over so many epochs."""
 

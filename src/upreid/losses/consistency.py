@@ -117,6 +117,24 @@ def g_pos(
     return info_nce(query, original, anchors, temperature=temperature)
 
 
+def g_key(
+    query: Float[Tensor, "batch dim"],
+    original: Float[Tensor, "batch dim"],
+    anchors: Float[Tensor, "anchors dim"],
+    own: Int64[Tensor, " batch"],
+    *,
+    temperature: float,
+    teacher_temperature: float,
+) -> Float[Tensor, ""]:
+    """As G-pos, told from past originals: the view's original among originals.
+
+    Our variant of G-pos, not claimed for the paper: with negatives that are un-augmented too, being un-augmented is no
+    clue. Anchors: a queue of past originals. Does not use `own` and `teacher_temperature`; the loop is g_pos's.
+    """
+    del own, teacher_temperature
+    return info_nce(query, original, anchors, temperature=temperature)
+
+
 def g_rel(
     query: Float[Tensor, "batch dim"],
     original: Float[Tensor, "batch dim"],
@@ -172,5 +190,6 @@ READINGS: dict[str, Reading] = {
     "g-batch": Reading(g_batch, "batch"),
     "g-cos": Reading(g_cos, "none"),
     "g-pos": Reading(g_pos, "keys"),
+    "g-key": Reading(g_key, "originals"),
     "g-rel": Reading(g_rel, "originals"),
 }

@@ -122,3 +122,17 @@ def feature_size(model: nn.Module, name: str, height: int, width: int) -> int:
         ) from error
     model.train(training)
     return features.shape[1]
+
+
+@torch.no_grad()
+def map_size(model: Any, name: str, height: int, width: int) -> tuple[int, int]:
+    """Height and width of the last feature map [batch, channels, height, width]; InputError where the model has none."""
+    training = model.training
+    found = model.eval().forward_features(torch.zeros(1, 3, height, width))
+    model.train(training)
+    if found.ndim != 4 or found.shape[1] != num_features(model):
+        raise InputError(
+            f"backbone '{name}' ends in {list(found.shape[1:])}, and patches of a map want [channels, height, width]; "
+            "use --intrinsic.source pixels"
+        )
+    return found.shape[2], found.shape[3]

@@ -1,5 +1,7 @@
 """The network that pre-training trains: one backbone, an image head, a patch head."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,25 +16,35 @@ class Projector(nn.Sequential):
     def __init__(self, in_features: int, hidden: int, out_features: int) -> None:
         super().__init__(nn.Linear(in_features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, out_features))
 
-    def forward(self, features: Float[Tensor, "batch features"]) -> Float[Tensor, "batch dim"]:
+    def forward(self, features: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch dim"]:
         """Project; unit vectors in single precision or better, also under autocast."""
         embedded = super().forward(features)
         exact = embedded if embedded.dtype.itemsize >= 4 else embedded.float()
-        return F.normalize(exact, dim=1)
+        return F.normalize(exact, dim=-1)
 
 
 class Network(nn.Module):
-    """One backbone for images and patches, a head for each; patches are read only where there is a patch head."""
+    """One backbone for images and patches, a head for each; patches are read only where there is a patch head.
 
-    def __init__(self, backbone: nn.Module, image_head: Projector, patch_head: Projector | None) -> None:
+    With `regions` = (rows, columns) a patch is a part of the backbone's last feature map: what comes in as a patch is then
+    a whole picture, and each has rows x columns embeddings.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        image_head: Projector,
+        patch_head: Projector | None,
+        regions: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__()
-        self.backbone, self.image_head, self.patch_head = backbone, image_head, patch_head
+        self.backbone, self.image_head, self.patch_head, self.regions = backbone, image_head, patch_head, regions
 
     def forward(
         self,
         images: Float[Tensor, "batch 3 height width"] | None,
         patches: Float[Tensor, "images patches 3 patch_height patch_width"] | None,
-    ) -> tuple[Float[Tensor, "batch dim"] | None, Float[Tensor, "images patches dim"] | None]:
+    ) -> tuple[Float[Tensor, "batch dim"] | None, Float[Tensor, "images parts dim"] | None]:
         """Embed images, patches, or both, each in a forward of its own.
 
         BatchNorm groups are contiguous parts of the images. Patches are normalised by statistics of patches, which
@@ -41,19 +53,27 @@ class Network(nn.Module):
         image_embedding = patch_embedding = None
         if images is not None:
             groups = groups_of(self.backbone)
-            image_embedding = apart(self.image_head(self.backbone(interleave(images[:, None], groups))), groups, 1)[
-                :, 0
-            ]
+            features = apart(self.backbone(interleave(images[:, None], groups)), groups, 1)[:, 0]
+            image_embedding = self.image_head(features)
         if patches is not None:
             assert self.patch_head is not None
-            groups = groups_of(self.backbone)
-            with untracked(self.backbone):
-                tiles = interleave(patches, groups)
-                if groups == 1:  # small maps: BatchNorm's backward along rows of 2 pixels is 3 times as slow on CPUs
-                    tiles = tiles.contiguous(memory_format=torch.channels_last)
-                features = self.backbone(tiles)
-            patch_embedding = apart(self.patch_head(features), groups, patches.shape[1])
+            patch_embedding = self.patch_head(self.patch_features(patches))
         return image_embedding, patch_embedding
+
+    def patch_features(
+        self, patches: Float[Tensor, "images patches 3 patch_height patch_width"]
+    ) -> Float[Tensor, "images parts features"]:
+        """What the patch head reads, parts being patches or regions; BatchNorm as in `forward`."""
+        groups = groups_of(self.backbone)
+        with untracked(self.backbone):
+            tiles = interleave(patches, groups)
+            if groups == 1:  # small maps: BatchNorm's backward along rows of 2 pixels is 3 times as slow on CPUs
+                tiles = tiles.contiguous(memory_format=torch.channels_last)
+            if self.regions is None:
+                return apart(self.backbone(tiles), groups, patches.shape[1])
+            backbone: Any = self.backbone  # every timm model has the method
+            features = F.adaptive_avg_pool2d(backbone.forward_features(tiles), self.regions).flatten(2)
+        return apart(features, groups, patches.shape[1]).transpose(2, 3).flatten(1, 2)
 
 
 def groups_of(backbone: nn.Module) -> int:
@@ -68,6 +88,6 @@ def interleave(
     return tiles.unflatten(0, (groups, -1)).permute(1, 2, 0, 3, 4, 5).flatten(0, 2)
 
 
-def apart(rows: Float[Tensor, "tiles dim"], groups: int, patches: int) -> Float[Tensor, "images patches dim"]:
+def apart(rows: Float[Tensor, "tiles ..."], groups: int, patches: int) -> Float[Tensor, "images patches ..."]:
     """Undo `interleave`, for what became of the tiles."""
-    return rows.unflatten(0, (-1, patches, groups)).permute(2, 0, 1, 3).flatten(0, 1)
+    return rows.unflatten(0, (-1, patches, groups)).movedim(2, 0).flatten(0, 1)

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from upreid.data.augment.presets import PATCH, PRESETS
+from upreid.data.augment.presets import PATCH, PATCH_PRESETS, PRESETS
 
 
 def test_the_luperson_preset_has_the_numbers_of_its_source():
@@ -24,5 +24,12 @@ def test_person_presets_differ_in_the_crop_alone_and_jitter_presets_in_the_jitte
 
 
 def test_patches_stay_where_they_are():
-    assert PATCH.flip_probability == 0
-    assert PATCH.crop_area == (1.0, 1.0)
+    for preset in PATCH_PRESETS.values():
+        assert preset.flip_probability == 0
+        assert preset.crop_area == (1.0, 1.0)
+
+
+def test_patch_presets_differ_in_the_jitter_alone():
+    jitter = {"jitter_probability": 0.8, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
+    assert PATCH_PRESETS["mild"] == PATCH
+    assert PATCH_PRESETS["jitter"] == replace(PATCH, **jitter)

@@ -7,8 +7,9 @@ from PIL import Image, ImageFilter
 from torch.testing import assert_close
 from torchvision.transforms import functional as vision
 
-from upreid.data.augment import PRESETS, Augment, Augmentation, PatchGrid
+from upreid.data.augment import PATCH_PRESETS, PRESETS, Augment, Augmentation, PatchGrid
 from upreid.data.augment.parameters import draw_crops, draw_flips, draw_look, image_numbers
+from upreid.data.augment.presets import PATCH
 from upreid.errors import InputError
 from upreid.types import ImageBatch, Preprocess
 
@@ -30,9 +31,10 @@ def as_batch(pictures, indices=None, epoch=0):
     return ImageBatch(pixels=pixels, extents=sizes, file_sizes=sizes, indices=indices, epoch=epoch)
 
 
-def augment(name="luperson", seed=0, original=True, patches=GRID):
+def augment(name="luperson", seed=0, original=True, patches=GRID, patch_preset=PATCH):
     preset = PRESETS[name] if isinstance(name, str) else name
-    return Augment(preset, preprocess=PREPROCESS, seed=seed, original=original, patches=patches)
+    wanted = {"original": original, "patches": patches, "patch_preset": patch_preset}
+    return Augment(preset, preprocess=PREPROCESS, seed=seed, **wanted)
 
 
 def in_pillow(picture, row, view, preset, batch):
@@ -185,6 +187,22 @@ def test_patches_show_the_place_of_the_original_that_their_position_says():
         distances = (typical[:, None] - expected[0][None]).abs().mean(dim=(2, 3, 4))
         assert distances.argmin(dim=1).tolist() == list(range(GRID.num_patches))
         assert distances.diagonal().max() < 0.3 < 0.6 < distances.fill_diagonal_(9.0).min()
+
+
+def test_patches_with_nothing_switched_on_are_those_of_the_original():
+    still = replace(PRESETS["luperson"], flip_probability=0.0)
+    views = augment(still, patch_preset=Augmentation())(as_batch([photograph(128, 64, 0)]))
+    for version in (views.query_patches, views.key_patches):
+        assert_close(version, GRID.cut(views.original))
+
+
+@pytest.mark.parametrize("name", PATCH_PRESETS)
+def test_only_jittered_patches_change_their_hue(name):
+    red = Image.new("RGB", (64, 128), (200, 60, 60))
+    views = augment(patch_preset=replace(PATCH_PRESETS[name], erase_probability=0.0))(as_batch([red] * 32))
+    levels = views.query_patches * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
+    turned = (levels[:, :, 1] - levels[:, :, 2]).abs().amax(dim=(2, 3)) > 0.02
+    assert turned.any() == (name == "jitter")
 
 
 def test_a_batch_in_several_chunks_equals_its_images_one_by_one():

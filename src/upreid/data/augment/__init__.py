@@ -1,7 +1,7 @@
 """Augmentation of whole batches, on the device of the batch."""
 
 from upreid.data.augment.patches import PatchGrid
-from upreid.data.augment.presets import PRESETS, Augmentation
+from upreid.data.augment.presets import PATCH_PRESETS, PRESETS, Augmentation
 from upreid.data.augment.views import Augment
 
-__all__ = ["PRESETS", "Augment", "Augmentation", "PatchGrid"]
+__all__ = ["PATCH_PRESETS", "PRESETS", "Augment", "Augmentation", "PatchGrid"]

@@ -22,11 +22,11 @@ class PatchGrid:
         """Patches per image."""
         return self.rows * self.columns
 
-    def patch_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of a patch; raises `InputError` where the grid does not divide the input."""
+    def patch_size(self, height: int, width: int, what: str = "an input") -> tuple[int, int]:
+        """Height and width of a patch of `what`; raises `InputError` where the grid does not divide it."""
         if self.rows < 1 or self.columns < 1 or height % self.rows or width % self.columns:
             raise InputError(
-                f"a patch grid of {self.rows} x {self.columns} does not divide an input of {height} x {width}; "
+                f"a patch grid of {self.rows} x {self.columns} does not divide {what} of {height} x {width}; "
                 "use rows that divide the height and columns that divide the width"
             )
         return height // self.rows, width // self.columns

@@ -87,3 +87,6 @@ PATCH = Augmentation(
 Ours: half of MoCo's jitter without hue (clothing colour is the clue), blur and erasing at half strength. Crop and
 flip have no place here: they would move the body part that the patch's position stands for.
 """
+
+PATCH_PRESETS: dict[str, Augmentation] = {"mild": PATCH, "jitter": with_jitter(PATCH)}
+"""By name: `jitter` has all of MoCo's jitter, hue too, so that the light of a camera is no clue to a patch."""

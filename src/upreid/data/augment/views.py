@@ -32,7 +32,7 @@ class Augment:
     In the same batch the views are equal bit for bit; in another batch, position or rank up to rounding
     (`torch.testing.assert_close`), because matrix products are as large as the batch needs.
 
-    - `preset`: what happens to query and key; patches get `presets.PATCH`.
+    - `preset`: what happens to query and key; `patch_preset`: to each patch.
     - `original`: whether the un-augmented view is wanted.
     - `patches`: the grid, or `None` where no patches are wanted. They are cut from the un-augmented original,
       mirrored or not once per image, then each patch of each version is augmented by itself.
@@ -46,8 +46,10 @@ class Augment:
         seed: int,
         original: bool,
         patches: PatchGrid | None,
+        patch_preset: Augmentation = PATCH,
     ) -> None:
         self.preset, self.preprocess, self.seed = preset, preprocess, seed
+        self.patch_preset = patch_preset
         self.is_original_wanted, self.patches = original, patches
         if patches is not None:
             patches.patch_size(preprocess.height, preprocess.width)  # refuses a grid that does not fit
@@ -111,7 +113,7 @@ class Augment:
         """Cut one version from the originals, mirrored alike for both versions; then each patch is on its own."""
         flips = draw_flips(self._numbers(batch, "patches"), self.preset.flip_probability)
         numbers = patch_numbers(self._numbers(batch, name), grid.num_patches)
-        look = draw_look(numbers, PATCH, *grid.patch_size(self.preprocess.height, self.preprocess.width))
+        look = draw_look(numbers, self.patch_preset, *grid.patch_size(self.preprocess.height, self.preprocess.width))
 
         def make(some: slice) -> Patches:
             is_flipped = send(flips[some], whole.device)[:, None, None, None]

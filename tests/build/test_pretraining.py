@@ -1,0 +1,33 @@
+import pytest
+
+from upreid.build.pretraining import network
+from upreid.config.command_line import parse
+from upreid.config.pretrain import PretrainConfig
+from upreid.config.recipe import read_recipe
+from upreid.errors import InputError
+from upreid.models.network import Network
+
+
+def made(*flags: str) -> Network:
+    words = ["--recipe", "laptop", *read_recipe("laptop", "pretrain"), "--data.root", "images", "--out", "run"]
+    return network(parse(PretrainConfig, [*words, "--model.channels", "4", *flags], program="pretrain"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--intrinsic.rows", "3"], "3 x 2 does not divide an input of 64 x 32"),
+        (["--intrinsic.source", "map", "--intrinsic.rows", "8"], "8 x 2 does not divide a feature map of 4 x 2"),
+        (["--intrinsic.source", "map", "--model.last-stride", "2"], "4 x 2 does not divide a feature map of 2 x 1"),
+    ],
+)
+def test_patches_must_tile_what_they_are_cut_from(flags: list[str], words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        made(*flags)
+    assert "\n" not in str(caught.value)
+
+
+def test_where_patches_come_from_changes_no_weight_at_the_start() -> None:
+    pixels, maps = (made("--intrinsic.source", source).state_dict() for source in ("pixels", "map"))
+    assert pixels.keys() == maps.keys()
+    assert all((pixels[name] == maps[name]).all() for name in pixels)
