@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,39 +25,41 @@ class Plain:
         self.encoder = encoder(config, batch.query)
         self.key_encoder = deepcopy(self.encoder)
         device, dim = batch.query.device, config.model.embed_dim
-        self.queue = F.normalize(torch.randn(dim, config.contrast.queue, device=device), dim=0)
+        self.queue, self.originals = (
+            F.normalize(torch.randn(dim, config.contrast.queue, device=device), dim=0) for _ in range(2)
+        )
         self.optimiser = torch.optim.SGD(self.encoder.parameters(), lr=0.01, momentum=0.9)
 
     def step(self) -> None:
         """Do a step of MoCo v2, and of both I2 terms where the batch has their views."""
         with self.autocast():
-            query = embed(self.encoder, "image", self.batch.query)
-            key = self.keys("image", self.batch.key)
-            loss = self.contrast(query, key)
+            query = embed(self.encoder, self.batch.query)
+            with torch.no_grad():
+                key = original = embed(self.key_encoder, self.batch.key)
+            loss = contrast(query, key, self.queue, self.config.contrast.temperature)
             if self.batch.original is not None:
-                original = self.keys("image", self.batch.original)
-                loss = loss + self.config.consistency.weight * (2 - 2 * (query * original).sum(1)).mean()
+                with torch.no_grad():
+                    original = embed(self.key_encoder, self.batch.original)
+                consistency = contrast(query, original, self.originals, self.config.consistency.temperature)
+                loss = loss + self.config.consistency.weight * consistency
             if self.batch.query_patches is not None and self.batch.key_patches is not None:
-                patches = embed(self.encoder, "patch", self.batch.query_patches)
-                loss = loss + self.config.intrinsic.weight * self.intrinsic(
-                    patches, self.keys("patch", self.batch.key_patches)
-                )
+                patches = self.patches(self.encoder, self.batch.query_patches)
+                with torch.no_grad():
+                    key_patches = self.patches(self.key_encoder, self.batch.key_patches)
+                loss = loss + self.config.intrinsic.weight * self.intrinsic(patches, key_patches)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
         for theirs, ours in zip(self.key_encoder.parameters(), self.encoder.parameters(), strict=True):
             theirs.data.mul_(0.99).add_(ours.data, alpha=0.01)
-        self.queue[:, : len(key)] = key.T.float()
+        self.queue[:, : len(key)], self.originals[:, : len(key)] = key.T.float(), original.T.float()
 
-    @torch.no_grad()
-    def keys(self, head: str, images: Tensor) -> Tensor:
-        """Embed with the momentum encoder."""
-        return embed(self.key_encoder, head, images)
-
-    def contrast(self, query: Tensor, key: Tensor) -> Tensor:
-        """InfoNCE against the queue."""
-        logits = torch.cat([(query * key).sum(1, keepdim=True), query @ self.queue], dim=1)
-        return F.cross_entropy(logits / self.config.contrast.temperature, first(logits))
+    def patches(self, parts: nn.ModuleDict, pictures: Tensor) -> Tensor:
+        """Embed the parts of each picture's feature map."""
+        backbone: Any = parts["backbone"]
+        wanted = self.config.intrinsic
+        maps = F.adaptive_avg_pool2d(backbone.forward_features(pictures.flatten(0, 1)), (wanted.rows, wanted.columns))
+        return F.normalize(parts["patch"](maps.flatten(2).transpose(1, 2)).float(), dim=2)
 
     def intrinsic(self, query: Tensor, key: Tensor) -> Tensor:
         """Reading i-d: against the other patches of the image and the same patch of other images."""
@@ -81,10 +84,15 @@ def encoder(config: PretrainConfig, like: Tensor) -> nn.ModuleDict:
     return parts.to(memory_format=torch.channels_last) if config.train.channels_last else parts  # pyright: ignore
 
 
-def embed(parts: nn.ModuleDict, head: str, images: Tensor) -> Tensor:
-    """Embed images, or patches image by image."""
-    features = parts["backbone"](images.flatten(0, -4))
-    return F.normalize(parts[head](features).float(), dim=1).unflatten(0, images.shape[:-3])
+def embed(parts: nn.ModuleDict, images: Tensor) -> Tensor:
+    """Embed images."""
+    return F.normalize(parts["image"](parts["backbone"](images)).float(), dim=1)
+
+
+def contrast(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """InfoNCE against a queue."""
+    logits = torch.cat([(query * key).sum(1, keepdim=True), query @ queue], dim=1)
+    return F.cross_entropy(logits / temperature, first(logits))
 
 
 def first(logits: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 from _plain import Plain, lightly_moco
 from _turns import Seconds, Work, operations, peak_memory, peak_work, ratio, take_turns
 from upreid.build.pretraining import method as build_method
+from upreid.build.pretraining import patch_grid
 from upreid.config.command_line import parse
 from upreid.config.pretrain import PretrainConfig
 from upreid.config.recipe import read_recipe
@@ -54,13 +55,13 @@ def build(config: PretrainConfig) -> tuple[Method, torch.optim.Optimizer]:
 
 def noise_views(config: PretrainConfig, device: torch.device) -> Views:
     """Noise in the shapes of one step of UP-ReID."""
-    height, width, grid = config.augment.height, config.augment.width, config.intrinsic
+    height, width, grid = config.augment.height, config.augment.width, patch_grid(config)
 
     def noise(*shape: int) -> Tensor:
         return torch.randn(config.train.batch, *shape, device=device)
 
     whole = 3, height, width
-    patch = grid.rows * grid.columns, 3, height // grid.rows, width // grid.columns
+    patch = grid.num_patches, 3, *grid.patch_size(height, width)
     return Views(
         query=noise(*whole),
         key=noise(*whole),

@@ -11,7 +11,7 @@ from upreid.losses import consistency, intrinsic
 SCRIPT = Path(__file__).parent / "ranks" / "two_steps.py"
 CONSISTENCY = [["--consistency.reading", name, "--consistency.weight", "1"] for name in consistency.READINGS]
 INTRINSIC = [["--intrinsic.reading", name, "--intrinsic.weight", "1"] for name in intrinsic.READINGS]
-MAP = ["--intrinsic.source", "map", "--intrinsic.weight", "1"]
+PIXELS = ["--intrinsic.source", "pixels"]
 
 
 def two_steps(out: Path, *flags: str, ranks: int = 1) -> dict[str, Tensor]:
@@ -30,7 +30,7 @@ def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
 
 @pytest.mark.ranks
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [*CONSISTENCY, *INTRINSIC, MAP], ids=lambda flags: flags[1])
+@pytest.mark.parametrize("flags", [*CONSISTENCY, *INTRINSIC, PIXELS], ids=lambda flags: flags[1])
 def test_one_process_with_two_groups_equals_two_ranks_with_one_each(tmp_path: Path, flags: list[str]) -> None:
     one = two_steps(tmp_path / "one.pt", *flags, "--model.bn-groups", "2")
     two = two_steps(tmp_path / "two.pt", *flags, "--model.bn-groups", "1", ranks=2)
@@ -45,7 +45,7 @@ def test_two_ranks_equal_one_process_with_two_groups_in_the_default_readings(tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [["--consistency.reading", "g-batch"], ["--consistency.reading", "g-rel"], MAP])
+@pytest.mark.parametrize("flags", [["--consistency.reading", "g-batch"], ["--consistency.reading", "g-rel"], PIXELS])
 def test_accumulation_equals_batch_norm_groups(tmp_path: Path, flags: list[str]) -> None:
     groups = two_steps(tmp_path / "groups.pt", *flags, "--model.bn-groups", "4")
     parts = two_steps(tmp_path / "parts.pt", *flags, "--model.bn-groups", "2", "--train.accumulate", "2")

@@ -32,8 +32,8 @@ def views(step: int) -> Views:
         query=noise(3, 64, 32),
         key=noise(3, 64, 32),
         original=noise(3, 64, 32),
-        query_patches=noise(8, 3, 16, 16),
-        key_patches=noise(8, 3, 16, 16),
+        query_patches=noise(1, 3, 64, 32),
+        key_patches=noise(1, 3, 64, 32),
     )
 
 
@@ -95,8 +95,9 @@ def test_the_fused_optimiser_steps_as_the_plain_one(name: str) -> None:
 
 def count_graphs() -> None:
     """Run in a process of its own: the tests' checks of types do not go with torch.compile."""
-    counter, compile_module = CompileCounter(), nn.Module.compile
+    counter, compile_module, compile_function = CompileCounter(), nn.Module.compile, torch.compile
     nn.Module.compile = lambda module, **how: compile_module(module, backend=counter, **how)
+    torch.compile = lambda function, **how: compile_function(function, **{"backend": counter} | how)
     torch.testing.assert_close(losses(*build("--train.compile")), losses(*build()))
     print(counter.frame_count)
 

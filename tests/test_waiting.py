@@ -30,7 +30,8 @@ FLAGS = [
     "--consistency.reading g-queue --intrinsic.reading i-a",
     "--consistency.reading g-batch --intrinsic.reading i-b --train.accumulate 2",
     "--consistency.reading g-cos --intrinsic.reading i-c --intrinsic.hardest 3",
-    "--consistency.reading g-pos --intrinsic.reading i-d",
+    "--consistency.reading g-pos --intrinsic.reading i-d --intrinsic.source pixels",
+    "--consistency.reading g-key --intrinsic.reading i-d --intrinsic.source map",
     "--consistency.reading g-rel --train.channels-last --model.bn-groups 1",
     "--consistency.weight 0 --intrinsic.weight 0",
 ]
@@ -92,7 +93,7 @@ def test_neither_augmentation_nor_step_waits_for_the_device(flags: str) -> None:
 def test_no_preset_and_no_size_of_file_makes_augmentation_wait(preset: str, size: tuple[int, int]) -> None:
     augment = augmentation(settings("--augment.preset", preset))
     with WaitsForNothing():
-        assert augment(originals(*size).to(DEVICE)).key_patches.shape == (BATCH, 8, 3, 16, 16)
+        assert augment(originals(*size).to(DEVICE)).key_patches.shape == (BATCH, 1, 3, 64, 32)
 
 
 def test_augmentation_of_labelled_images_does_not_wait() -> None:

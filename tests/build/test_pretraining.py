@@ -16,7 +16,7 @@ def made(*flags: str) -> Network:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--intrinsic.rows", "3"], "3 x 2 does not divide an input of 64 x 32"),
+        (["--intrinsic.source", "pixels", "--intrinsic.rows", "3"], "3 x 2 does not divide an input of 64 x 32"),
         (["--intrinsic.source", "map", "--intrinsic.rows", "8"], "8 x 2 does not divide a feature map of 4 x 2"),
         (["--intrinsic.source", "map", "--model.last-stride", "2"], "4 x 2 does not divide a feature map of 2 x 1"),
     ],

@@ -10,19 +10,21 @@ import torch
 
 from upreid.build.plan import make_plan
 from upreid.build.pretraining import method as build_method
+from upreid.build.pretraining import patch_grid
 from upreid.build.state import exported
 from upreid.config.command_line import parse
 from upreid.config.pretrain import PretrainConfig
 from upreid.config.recipe import read_recipe
+from upreid.data.augment import PatchGrid
 from upreid.method import train_step
 from upreid.runtime.compute import settle
 from upreid.runtime.distributed import World, gather, join
 from upreid.types import Views
 
-STEPS, BATCH, PATCHES = 3, 8, 8
+STEPS, BATCH, HEIGHT, WIDTH = 3, 8, 64, 32
 
 
-def views_of(step: int, world: World) -> Views:
+def views_of(step: int, world: World, grid: PatchGrid) -> Views:
     """This rank's part of a batch of noise that every process can make."""
     numbers = torch.Generator().manual_seed(step)
     share = world.share(BATCH)
@@ -30,8 +32,8 @@ def views_of(step: int, world: World) -> Views:
     def noise(*shape: int) -> torch.Tensor:
         return torch.randn(BATCH, *shape, generator=numbers)[share]
 
-    query, key, original = noise(3, 64, 32), noise(3, 64, 32), noise(3, 64, 32)
-    patches = noise(PATCHES, 3, 16, 16), noise(PATCHES, 3, 16, 16)
+    query, key, original = (noise(3, HEIGHT, WIDTH) for _ in range(3))
+    patches = [noise(grid.num_patches, 3, *grid.patch_size(HEIGHT, WIDTH)) for _ in range(2)]
     return Views(query=query, key=key, original=original, query_patches=patches[0], key_patches=patches[1])
 
 
@@ -49,7 +51,7 @@ def main(out: Path, flags: list[str]) -> None:
         optimiser = torch.optim.SGD(method.network.parameters(), lr=0.1, momentum=0.9)
         losses = []
         for step in range(STEPS):
-            named = train_step(method, views_of(step, world), step, optimiser)
+            named = train_step(method, views_of(step, world, patch_grid(config)), step, optimiser)
             losses.append(gather(torch.stack(list(named.values()))[None], world).mean(0))
         backbone = exported(method.network.backbone, world)
         if world.is_lead:

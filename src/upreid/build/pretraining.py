@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -127,6 +128,9 @@ def method(config: PretrainConfig, compute: Compute, world: World, steps_per_epo
     if config.train.compile:
         for part in (net, teacher):
             part.backbone.compile(dynamic=False)  # in place: names in files stay; a graph for images, one for patches
+            if part.regions is not None:  # the map is asked for by another name
+                backbone: Any = part.backbone
+                backbone.forward_features = torch.compile(backbone.forward_features, dynamic=False)
     terms = consistency_term(config, steps_per_epoch), intrinsic_term(config, steps_per_epoch)
     dim, seed = config.model.embed_dim, config.train.seed
     keys = Queue(config.contrast.queue, dim, seed=seed).to(compute.device)

@@ -75,12 +75,12 @@ class Contrast:
 class Consistency:
     """Global consistency: an augmented view stays consistent with its original."""
 
-    reading: ConsistencyReading = "g-cos"
+    reading: ConsistencyReading = "g-key"
     """Which reading of the constraint (docs/paper.md)."""
-    weight: float = 0.3
+    weight: float = 1.0
     """0 leaves the term out: its views are not made and its forward is not run."""
-    temperature: float = 0.1
-    """Of the student's similarities."""
+    temperature: float = 0.2
+    """Of the view's similarities."""
     teacher_temperature: float = 0.1
     """Of the original's similarities; lower is sharper."""
     ramp_up_epochs: float = 0.0
@@ -99,13 +99,13 @@ class Intrinsic:
     """Of the patch similarities."""
     hardest: int | None = None
     """Hard mining: keep so many of the most similar negatives; all where not given."""
-    source: PatchSource = "pixels"
+    source: PatchSource = "map"
     """What patches are cut from: the picture, each encoded by itself, or the last feature map of the whole picture."""
     rows: int = 4
     """Patch rows of the grid on the original."""
     columns: int = 2
     """Patch columns of the grid on the original."""
-    preset: PatchPreset = "mild"
+    preset: PatchPreset = "jitter"
     """Which augmentation makes the two versions of a patch."""
     ramp_up_epochs: float = 0.0
     """The weight grows linearly from 0 over so many epochs."""
