@@ -67,12 +67,14 @@ class Network(nn.Module):
         groups = groups_of(self.backbone)
         with untracked(self.backbone):
             tiles = interleave(patches, groups)
-            if groups == 1:  # small maps: BatchNorm's backward along rows of 2 pixels is 3 times as slow on CPUs
-                tiles = tiles.contiguous(memory_format=torch.channels_last)
             if self.regions is None:
+                if groups == 1:  # small maps: BatchNorm's backward along rows of 2 pixels is 3 times as slow on CPUs
+                    tiles = tiles.contiguous(memory_format=torch.channels_last)
                 return apart(self.backbone(tiles), groups, patches.shape[1])
             backbone: Any = self.backbone  # every timm model has the method
-            features = F.adaptive_avg_pool2d(backbone.forward_features(tiles), self.regions).flatten(2)
+            maps = backbone.forward_features(tiles)
+        rows, columns = self.regions
+        features = maps.unflatten(3, (columns, -1)).unflatten(2, (rows, -1)).mean(dim=(3, 5)).flatten(2)
         return apart(features, groups, patches.shape[1]).transpose(2, 3).flatten(1, 2)
 
 
