@@ -106,6 +106,7 @@ class Lab:
         self.pictures, self.folder = pictures, folder
         words = [sys.executable, "-W", "error", str(Path(__file__).parent / "nursery.py")]
         self.nursery = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.child: Child | None = None
 
     def begin(self, out: Path, *flags: object, steps: int = STEPS) -> list[str]:
         where = ["--data.root", self.pictures, "--out", out, "--train.steps", steps, "--train.save-every", SAVE_EVERY]
@@ -115,9 +116,14 @@ class Lab:
         return ["pretrain", "--resume", str(out)]
 
     def start(self, words: list[str], fault: str = "", argument: Any = None, **environment: str) -> Child:
+        if self.child is not None:  # a test that failed leaves it as it is
+            if not self.child.is_over():
+                self.child.kill()
+            self.child.wait()
         said = str(self.folder / "said")
         order = {"words": words, "said": said, "environment": environment, "fault": fault, "argument": argument}
-        return Child(self.nursery, order)
+        self.child = Child(self.nursery, order)
+        return self.child
 
     def alone(self, words: list[str]) -> "Alone":
         """Run beside whatever the nursery does next: in a process that imports for itself."""
