@@ -17,18 +17,8 @@ import numpy as np
 from PIL import Image
 
 SMALL = ["--model.channels", "4", "--model.embed-dim", "16", "--contrast.queue", "64", "--train.batch", "8"]
-SMALL += [
-    "--augment.height",
-    "32",
-    "--augment.width",
-    "16",
-    "--intrinsic.rows",
-    "2",
-    "--intrinsic.columns",
-    "1",
-    "--train.save-every",
-    "200",
-]
+SMALL += ["--augment.height", "32", "--augment.width", "16", "--train.save-every", "200"]
+SMALL += ["--intrinsic.rows", "2", "--intrinsic.columns", "1"]
 ON_CPU = ["--train.device", "cpu", "--train.threads", "1", "--train.workers", "1"]
 SECONDS_BETWEEN_LOOKS = 1.0
 

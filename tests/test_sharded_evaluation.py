@@ -20,18 +20,8 @@ from upreid.runtime.distributed import World
 TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
 ALONE = ["--train.device", "cpu", "--train.threads", "1", "--train.workers", "0"]
 SMALL = ["--model.channels", "4", "--model.embed-dim", "16", "--contrast.queue", "16", "--model.bn-groups", "1"]
-SMALL += [
-    "--train.batch",
-    "8",
-    "--augment.height",
-    "32",
-    "--augment.width",
-    "16",
-    "--intrinsic.rows",
-    "2",
-    "--intrinsic.columns",
-    "1",
-]
+SMALL += ["--train.batch", "8", "--augment.height", "32", "--augment.width", "16"]
+SMALL += ["--intrinsic.rows", "2", "--intrinsic.columns", "1"]
 
 
 def upreid(words: list[object], *, ranks: int = 1) -> str:

@@ -22,18 +22,8 @@ from upreid.runtime.states import States
 
 STEPS, SAVE_EVERY = 24, 5
 SMALL = ["--model.channels", "4", "--model.embed-dim", "16", "--model.bn-groups", "2", "--contrast.queue", "16"]
-SMALL += [
-    "--train.batch",
-    "4",
-    "--augment.height",
-    "32",
-    "--augment.width",
-    "16",
-    "--intrinsic.rows",
-    "2",
-    "--intrinsic.columns",
-    "1",
-]
+SMALL += ["--train.batch", "4", "--augment.height", "32", "--augment.width", "16"]
+SMALL += ["--intrinsic.rows", "2", "--intrinsic.columns", "1"]
 ON_CPU = ["--train.threads", "1", "--train.workers", "0", "--train.device", "cpu"]
 SECONDS = 240.0
 settings.register_profile(  # the same cases everywhere
