@@ -55,6 +55,8 @@ def test_a_run_is_looked_into_and_left_as_it_is(
     assert len(gradients) == terms
     assert all(value > 0 for value in gradients.values())
     assert ("head_patch_within" in found) == (recipe == "laptop")
+    assert 0 < found["patch_within"] < 100  # of eight patches, also where no term looks at them
+    assert found["position_share"] is not None
     assert 0 <= found["same_camera"] <= 100
     assert found["protocol"]["step"] == 4
 

@@ -7,7 +7,8 @@
 - `gradient_TERM`: length of a term's gradient in the backbone, with its weight.
 - `patch_within`: a patch is found among its image's patches; `patch_by_position`: among those of another image, where only
   position can tell; `patch_across`: among the same position of other images; `position_share`: what position explains of
-  the first. By the backbone's features, and, with `head_` before them, by the patch head's embeddings.
+  the first. By the backbone's features, and, with `head_` before them, by the patch head's embeddings. Patches are made as the run's
+  `intrinsic` says, whatever its weight: compare runs with the same grid, source and preset.
 """
 
 import itertools
@@ -54,6 +55,8 @@ def run(config: DiagnoseConfig) -> dict[str, Any]:
         "images": config.images,
         "batch": taken_up.config.train.batch,
         "patches": [taken_up.config.intrinsic.rows, taken_up.config.intrinsic.columns],
+        "patch_source": taken_up.config.intrinsic.source,
+        "patch_preset": taken_up.config.intrinsic.preset,
         "seed": config.seed,
     }
     finite = {name: None if math.isnan(value) else value for name, value in numbers.items()}  # JSON has no NaN

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from upreid.build.pretraining import loader, patch_grid, preprocess
+from upreid.build.pretraining import loader, patch_grid, preprocess, regions
 from upreid.build.pretraining import method as build_method
 from upreid.build.saved import saved_config, saved_state
 from upreid.build.state import restore_module
@@ -54,6 +54,7 @@ def take_up(folder: Path, compute: Compute, unlabelled: Path | None = None) -> T
     method = build_method(eager, compute, World(), max(len(source) // config.train.batch, 1))
     for name, module in (("network", method.network), ("teacher", method.teacher)):
         restore_module(name, module, state, World())
+    method.network.regions = regions(config, method.network.backbone)  # also where no term of the run asks for patches
     method.keys.load_state_dict(state["keys"])
     if method.originals is not None:
         method.originals.load_state_dict(state["originals"])

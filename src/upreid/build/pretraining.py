@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
 from upreid.config.pretrain import PretrainConfig
@@ -18,7 +18,7 @@ from upreid.method import ConsistencyTerm, IntrinsicTerm, Method
 from upreid.models.backbone import create_backbone, feature_size, map_size, num_features
 from upreid.models.batchnorm import group_batch_norm, sync_batch_norm
 from upreid.models.momentum import momentum_copy
-from upreid.models.network import Network, Projector
+from upreid.models.network import Network, Projector, feature_map
 from upreid.models.queue import Queue
 from upreid.runtime.compute import Compute
 from upreid.runtime.distributed import World, averaging
@@ -104,17 +104,22 @@ def network(config: PretrainConfig) -> Network:
         channels=wanted.channels,
         last_stride=wanted.last_stride,
     )
-    size = config.augment.height, config.augment.width
-    regions = None
-    if config.intrinsic.weight > 0:
-        feature_size(backbone, wanted.backbone, *patch_grid(config).patch_size(*size))
-        if config.intrinsic.source == "map":
-            grid(config).patch_size(*map_size(backbone, wanted.backbone, *size), what="a feature map")
-            regions = config.intrinsic.rows, config.intrinsic.columns
     dim = num_features(backbone)
     heads = [Projector(dim, dim, wanted.embed_dim) for _ in range(2)]  # both drawn, so that a weight of 0 moves no seed
-    net = Network(backbone, heads[0], heads[1] if config.intrinsic.weight > 0 else None, regions)
+    net = Network(backbone, heads[0], None)
+    if config.intrinsic.weight > 0:
+        net.patch_head, net.regions = heads[1], regions(config, backbone)
     return sync_batch_norm(net) if wanted.sync_bn else group_batch_norm(net, wanted.bn_groups)
+
+
+def regions(config: PretrainConfig, backbone: nn.Module) -> tuple[int, int] | None:
+    """Rows and columns that the feature map is cut in; None where pixels are cut. InputError where the backbone cannot do it."""
+    name, size = config.model.backbone, (config.augment.height, config.augment.width)
+    feature_size(backbone, name, *patch_grid(config).patch_size(*size))
+    if config.intrinsic.source == "pixels":
+        return None
+    grid(config).patch_size(*map_size(backbone, name, *size), what="a feature map")
+    return config.intrinsic.rows, config.intrinsic.columns
 
 
 def method(config: PretrainConfig, compute: Compute, world: World, steps_per_epoch: int) -> Method:
@@ -128,9 +133,7 @@ def method(config: PretrainConfig, compute: Compute, world: World, steps_per_epo
     if config.train.compile:
         for part in (net, teacher):
             part.backbone.compile(dynamic=False)  # in place: names in files stay; a graph for images, one for patches
-            if part.regions is not None:  # the map is asked for by another name
-                backbone: Any = part.backbone
-                backbone.forward_features = torch.compile(backbone.forward_features, dynamic=False)
+            part.map_of = torch.compile(feature_map, dynamic=False)
     terms = consistency_term(config, steps_per_epoch), intrinsic_term(config, steps_per_epoch)
     dim, seed = config.model.embed_dim, config.train.seed
     keys = Queue(config.contrast.queue, dim, seed=seed).to(compute.device)

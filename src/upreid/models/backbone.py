@@ -5,7 +5,7 @@ from typing import Any
 import timm
 import torch
 from timm.models.resnet import ResNet
-from torch import nn
+from torch import Tensor, nn
 
 from upreid.errors import InputError, nearest
 
@@ -114,7 +114,7 @@ def feature_size(model: nn.Module, name: str, height: int, width: int) -> int:
     """Try a size of input; return the number of features. InputError where the model cannot take it."""
     training = model.training
     try:
-        features = model.eval()(torch.zeros(1, 3, height, width))
+        features = model.eval()(blank(model, height, width))
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
@@ -124,15 +124,22 @@ def feature_size(model: nn.Module, name: str, height: int, width: int) -> int:
     return features.shape[1]
 
 
+def blank(model: nn.Module, height: int, width: int) -> Tensor:
+    """Make an empty picture where the model is."""
+    return torch.zeros(1, 3, height, width, device=next(model.parameters()).device)
+
+
 @torch.no_grad()
 def map_size(model: Any, name: str, height: int, width: int) -> tuple[int, int]:
     """Height and width of the last feature map [batch, channels, height, width]; InputError where the model has none."""
     training = model.training
-    found = model.eval().forward_features(torch.zeros(1, 3, height, width))
+    found = model.eval().forward_features(blank(model, height, width))
     model.train(training)
-    if found.ndim != 4 or found.shape[1] != num_features(model):
+    channels = num_features(model)
+    if not isinstance(found, Tensor) or found.ndim != 4 or found.shape[1] != channels:
+        ends = list(found.shape[1:]) if isinstance(found, Tensor) else f"a {type(found).__name__}"
         raise InputError(
-            f"backbone '{name}' ends in {list(found.shape[1:])}, and patches of a map want [channels, height, width]; "
+            f"backbone '{name}' ends in {ends}, and patches of a map want [{channels}, height, width]; "
             "use --intrinsic.source pixels"
         )
     return found.shape[2], found.shape[3]

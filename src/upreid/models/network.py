@@ -39,6 +39,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.image_head, self.patch_head, self.regions = backbone, image_head, patch_head, regions
+        self.map_of = feature_map  # or a compiled one; kept here, since copies of the backbone go out as encoders
 
     def forward(
         self,
@@ -68,14 +69,21 @@ class Network(nn.Module):
         with untracked(self.backbone):
             tiles = interleave(patches, groups)
             if self.regions is None:
-                if groups == 1:  # small maps: BatchNorm's backward along rows of 2 pixels is 3 times as slow on CPUs
+                # Small maps: BatchNorm's backward along rows of 2 pixels is 3 times as slow on CPUs. Not so whole pictures, below.
+                if groups == 1:
                     tiles = tiles.contiguous(memory_format=torch.channels_last)
                 return apart(self.backbone(tiles), groups, patches.shape[1])
-            backbone: Any = self.backbone  # every timm model has the method
-            maps = backbone.forward_features(tiles)
+            maps = self.map_of(self.backbone, tiles)
         rows, columns = self.regions
         features = maps.unflatten(3, (columns, -1)).unflatten(2, (rows, -1)).mean(dim=(3, 5)).flatten(2)
         return apart(features, groups, patches.shape[1]).transpose(2, 3).flatten(1, 2)
+
+
+def feature_map(
+    backbone: Any, pictures: Float[Tensor, "batch 3 height width"]
+) -> Float[Tensor, "batch channels rows columns"]:
+    """Compute the last feature map of a timm model."""
+    return backbone.forward_features(pictures)
 
 
 def groups_of(backbone: nn.Module) -> int:
