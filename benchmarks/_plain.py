@@ -35,8 +35,9 @@ class Plain:
         with self.autocast():
             query = embed(self.encoder, self.batch.query)
             with torch.no_grad():
-                key = original = embed(self.key_encoder, self.batch.key)
+                key = embed(self.key_encoder, self.batch.key)
             loss = contrast(query, key, self.queue, self.config.contrast.temperature)
+            original = None
             if self.batch.original is not None:
                 with torch.no_grad():
                     original = embed(self.key_encoder, self.batch.original)
@@ -52,7 +53,9 @@ class Plain:
         self.optimiser.step()
         for theirs, ours in zip(self.key_encoder.parameters(), self.encoder.parameters(), strict=True):
             theirs.data.mul_(0.99).add_(ours.data, alpha=0.01)
-        self.queue[:, : len(key)], self.originals[:, : len(key)] = key.T.float(), original.T.float()
+        self.queue[:, : len(key)] = key.T.float()
+        if original is not None:
+            self.originals[:, : len(original)] = original.T.float()
 
     def patches(self, parts: nn.ModuleDict, pictures: Tensor) -> Tensor:
         """Embed the parts of each picture's feature map."""

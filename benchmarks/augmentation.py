@@ -28,7 +28,7 @@ from torchvision import transforms
 from torchvision.transforms.functional import pil_to_tensor
 
 from _turns import seconds_of
-from upreid.data.augment import PRESETS, Augment, Augmentation, PatchGrid
+from upreid.data.augment import PATCH_PRESETS, PRESETS, Augment, Augmentation, PatchGrid
 from upreid.data.augment.look import apply_look
 from upreid.data.augment.parameters import draw_crops, draw_flips, draw_look, image_numbers, part
 from upreid.data.augment.views import PIXELS_PER_CHUNK
@@ -122,11 +122,11 @@ def ours(
 ) -> Callable[[], object]:
     """Ours: one batched product of band matrices for crop, resize, flip and blur.
 
-    `everything`: with the original and two versions of eight patches besides, all that UP-ReID looks at.
+    `everything`: with the original, and two versions of it for patches besides, all that UP-ReID looks at by default.
     """
     batch, preprocess = as_batch(images), Preprocess(height=size[0], width=size[1], mean=MEAN, std=STD)
-    grid = PatchGrid(rows=4, columns=2) if everything else None
-    augment = Augment(what, preprocess=preprocess, seed=0, original=everything, patches=grid)
+    grid, look = PatchGrid(rows=1, columns=1) if everything else None, PATCH_PRESETS["jitter"]
+    augment = Augment(what, preprocess=preprocess, seed=0, original=everything, patches=grid, patch_preset=look)
     if device == "cpu":
         return lambda: augment(batch)
     pinned = batch.pin_memory()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
 from upreid.build.pretraining import method as build_method
+from upreid.build.state import exported
 from upreid.config.command_line import parse
 from upreid.config.pretrain import PretrainConfig
 from upreid.config.recipe import read_recipe
@@ -98,8 +99,13 @@ def count_graphs() -> None:
     counter, compile_module, compile_function = CompileCounter(), nn.Module.compile, torch.compile
     nn.Module.compile = lambda module, **how: compile_module(module, backend=counter, **how)
     torch.compile = lambda function, **how: compile_function(function, **{"backend": counter} | how)
-    torch.testing.assert_close(losses(*build("--train.compile")), losses(*build()))
+    compiled, plain = build("--train.compile"), build()
+    torch.testing.assert_close(losses(*compiled), losses(*plain))
     print(counter.frame_count)
+    encoders = [exported(method.network.backbone, World()).eval() for method, _ in (compiled, plain)]
+    before = [buffer.clone() for buffer in compiled[0].network.buffers()]
+    torch.testing.assert_close(*(encoder(views(0).query) for encoder in encoders))
+    torch.testing.assert_close(list(compiled[0].network.buffers()), before, rtol=0, atol=0)
 
 
 @pytest.mark.slow

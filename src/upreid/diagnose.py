@@ -7,8 +7,8 @@
 - `gradient_TERM`: length of a term's gradient in the backbone, with its weight.
 - `patch_within`: a patch is found among its image's patches; `patch_by_position`: among those of another image, where only
   position can tell; `patch_across`: among the same position of other images; `position_share`: what position explains of
-  the first. By the backbone's features, and, with `head_` before them, by the patch head's embeddings. Patches are made as the run's
-  `intrinsic` says, whatever its weight: compare runs with the same grid, source and preset.
+  the first. By the backbone's features, and, with `head_` before them, by the patch head's embeddings. Patches are
+  made as the run's `intrinsic` says, whatever its weight: compare runs with the same grid, source and preset.
 """
 
 import itertools

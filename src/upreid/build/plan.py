@@ -160,7 +160,13 @@ def batch_norm_line(config: PretrainConfig, world: World) -> str:
 
 def term_lines(config: PretrainConfig) -> str:
     """The two I2 terms in words."""
-    terms = ("consistency", config.consistency), ("intrinsic", config.intrinsic)
+    one, other = config.consistency, config.intrinsic
+    patches = (
+        f"{other.rows}x{other.columns} patches of {'the map' if other.source == 'map' else 'pixels'}, {other.preset}"
+    )
     return ", ".join(
-        f"{name} {term.reading} x {term.weight:g}" if term.weight else f"no {name}" for name, term in terms
+        [
+            f"consistency {one.reading} x {one.weight:g}" if one.weight else "no consistency",
+            f"intrinsic {other.reading} x {other.weight:g} on {patches}" if other.weight else "no intrinsic",
+        ]
     )

@@ -56,8 +56,8 @@ def saved_state(config: Any, states: States) -> dict[str, Any] | None:
     state = states.load()
     if state is not None and state["hash"] != digest(to_dict(config)):
         raise InputError(
-            f"the state in {config.out} was saved by a run with another configuration than "
-            f"{config.out / 'config.json'} says; restore that file, or start a new run"
+            f"the state in {config.out} was saved with another configuration than {config.out / 'config.json'} says, "
+            "or by another version of upreid; restore that file, go on with that version, or start a new run"
         )
     return state
 

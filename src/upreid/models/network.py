@@ -69,10 +69,10 @@ class Network(nn.Module):
         with untracked(self.backbone):
             tiles = interleave(patches, groups)
             if self.regions is None:
-                # Small maps: BatchNorm's backward along rows of 2 pixels is 3 times as slow on CPUs. Not so whole pictures, below.
-                if groups == 1:
+                if groups == 1:  # small maps: BatchNorm's backward along rows of 2 pixels is 3 times as slow on CPUs
                     tiles = tiles.contiguous(memory_format=torch.channels_last)
                 return apart(self.backbone(tiles), groups, patches.shape[1])
+            # Not for whole pictures: their maps are larger, and with 4 channels torch 2.15 crashed (cause not found).
             maps = self.map_of(self.backbone, tiles)
         rows, columns = self.regions
         features = maps.unflatten(3, (columns, -1)).unflatten(2, (rows, -1)).mean(dim=(3, 5)).flatten(2)

@@ -59,7 +59,10 @@ class Cell:
 
     @cached_property
     def digest(self) -> str:
-        """Of the settings. A recipe that says otherwise gives another; a new flag of a program, at its default, does not."""
+        """Of the settings. A recipe that says otherwise gives another; a new flag of a program, at its default, does not.
+
+        Nor does a changed default: a grid that is to outlive one writes its flags out, as those of the package do.
+        """
         return digest(self.settings)
 
 

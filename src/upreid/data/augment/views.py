@@ -18,7 +18,7 @@ from upreid.data.augment.parameters import (
 )
 from upreid.data.augment.patches import Patches, PatchGrid
 from upreid.data.augment.photometric import Images, normalise
-from upreid.data.augment.presets import PATCH, Augmentation
+from upreid.data.augment.presets import Augmentation
 from upreid.data.augment.transfer import send
 from upreid.types import ImageBatch, Preprocess, Views
 
@@ -46,7 +46,7 @@ class Augment:
         seed: int,
         original: bool,
         patches: PatchGrid | None,
-        patch_preset: Augmentation = PATCH,
+        patch_preset: Augmentation,
     ) -> None:
         self.preset, self.preprocess, self.seed = preset, preprocess, seed
         self.patch_preset = patch_preset
