@@ -65,15 +65,10 @@ class Plain:
         return F.normalize(parts["patch"](maps.flatten(2).transpose(1, 2)).float(), dim=2)
 
     def intrinsic(self, query: Tensor, key: Tensor) -> Tensor:
-        """Reading i-d: against the other patches of the image and the same patch of other images."""
+        """Reading i-a: against the other patches of the image."""
         images, patches = query.shape[:2]
-        inside = torch.einsum("bmd,bnd->bmn", query, key)
-        across = torch.einsum("bmd,jmd->bmj", query, key)
-        positive = inside.diagonal(dim1=1, dim2=2)[:, :, None]
-        inside = inside - 1e4 * torch.eye(patches, device=query.device)
-        across = across - 1e4 * torch.eye(images, device=query.device)[:, None]
-        logits = torch.cat([positive, inside, across], dim=2).flatten(0, 1)
-        return F.cross_entropy(logits / self.config.intrinsic.temperature, first(logits))
+        logits = torch.einsum("bmd,bnd->bmn", query, key).flatten(0, 1) / self.config.intrinsic.temperature
+        return F.cross_entropy(logits, torch.arange(patches, device=query.device).repeat(images))
 
 
 def encoder(config: PretrainConfig, like: Tensor) -> nn.ModuleDict:

@@ -91,7 +91,7 @@ class Consistency:
 class Intrinsic:
     """Intrinsic contrast: patches of one image against each other."""
 
-    reading: IntrinsicReading = "i-d"
+    reading: IntrinsicReading = "i-a"
     """Which reading of the constraint (docs/paper.md)."""
     weight: float = 1.0
     """0 leaves the term out: its views are not made and their forward is not run."""
