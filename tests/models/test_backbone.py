@@ -99,3 +99,10 @@ def test_the_size_of_a_map_follows_the_last_stride(stride, size):
 def test_a_vit_has_no_map(vit):
     with pytest.raises(InputError, match=r"use --intrinsic\.source pixels"):
         map_size(vit, "vit_small_patch16_224", 256, 128)
+
+
+def test_a_backbone_that_gives_several_maps_is_refused_by_what_it_gives():
+    model = create_backbone("resnet18", **NARROW)
+    model.forward_features = lambda pictures: [pictures, pictures]
+    with pytest.raises(InputError, match=r"ends in a list, and patches of a map want \[32, height, width\]"):
+        map_size(model, "resnet18", 64, 32)

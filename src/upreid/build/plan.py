@@ -160,13 +160,10 @@ def batch_norm_line(config: PretrainConfig, world: World) -> str:
 
 def term_lines(config: PretrainConfig) -> str:
     """The two I2 terms in words."""
-    one, other = config.consistency, config.intrinsic
-    patches = (
-        f"{other.rows}x{other.columns} patches of {'the map' if other.source == 'map' else 'pixels'}, {other.preset}"
-    )
+    cut = config.intrinsic
+    patches = f" on {cut.rows}x{cut.columns} patches of {'the map' if cut.source == 'map' else 'pixels'}, {cut.preset}"
+    terms = ("consistency", config.consistency, ""), ("intrinsic", cut, patches)
     return ", ".join(
-        [
-            f"consistency {one.reading} x {one.weight:g}" if one.weight else "no consistency",
-            f"intrinsic {other.reading} x {other.weight:g} on {patches}" if other.weight else "no intrinsic",
-        ]
+        f"{name} {term.reading} x {term.weight:g}{where}" if term.weight else f"no {name}"
+        for name, term, where in terms
     )

@@ -106,9 +106,10 @@ def network(config: PretrainConfig) -> Network:
     )
     dim = num_features(backbone)
     heads = [Projector(dim, dim, wanted.embed_dim) for _ in range(2)]  # both drawn, so that a weight of 0 moves no seed
-    net = Network(backbone, heads[0], None)
     if config.intrinsic.weight > 0:
-        net.patch_head, net.regions = heads[1], regions(config, backbone)
+        net = Network(backbone, heads[0], heads[1], regions(config, backbone))
+    else:
+        net = Network(backbone, heads[0], None)
     return sync_batch_norm(net) if wanted.sync_bn else group_batch_norm(net, wanted.bn_groups)
 
 
