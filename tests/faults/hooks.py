@@ -1,5 +1,6 @@
 """Faults that no signal from outside hits exactly: put into a run before it begins."""
 
+import multiprocessing
 import os
 import resource
 import signal
@@ -12,6 +13,7 @@ import torch
 
 from upreid import method
 from upreid.losses.contrast import info_nce
+from upreid.models import encoder
 
 
 def die() -> None:
@@ -47,6 +49,21 @@ def killed_between_renames(when: tuple[int, int]) -> None:
         return result
 
     Path.replace = replace  # type: ignore[method-assign]
+
+
+def workers_killed_within_a_save(number: int) -> None:
+    """SIGKILL to the loader's workers when the so-manyth encoder is written: their deaths are known before it is."""
+    whole, saves = encoder.save, count(1)
+
+    def save(*tensors: Any, **settings: Any) -> bytes:
+        if next(saves) == number:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+                os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+            time.sleep(0.1)
+        return whole(*tensors, **settings)
+
+    encoder.save = save  # type: ignore[assignment]
 
 
 def clock_that_jumps(_: None) -> None:

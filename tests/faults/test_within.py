@@ -31,6 +31,15 @@ def test_a_worker_that_dies_stops_the_run_in_one_line_and_it_can_go_on(
     assert_same(out)
 
 
+def test_a_save_is_finished_though_workers_die_meanwhile(lab: Any, tmp_path: Path, assert_same: Any) -> None:
+    out = tmp_path / "run"
+    words = lab.finish(lab.begin(out, "--train.workers", 1), 2, "workers_killed_within_a_save", 2)
+    assert "a process that reads images was killed" in words.strip().splitlines()[-1]
+    assert States(out).load()["step"] == 10
+    lab.finish(lab.resume(out))
+    assert_same(out)
+
+
 def test_a_loss_that_breaks_is_named_and_nothing_is_saved_after_it(lab: Any, tmp_path: Path, assert_same: Any) -> None:
     out = tmp_path / "run"
     line = lab.finish(lab.begin(out), 2, "loss_that_breaks", 13).strip().splitlines()[-1]

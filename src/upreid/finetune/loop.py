@@ -21,7 +21,7 @@ from upreid.models.trainee import Trainee
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import Meter, progress, say
 from upreid.runtime.distributed import World, averaging, gather, gather_with_gradient
-from upreid.runtime.interrupt import Stop, is_time_to_stop
+from upreid.runtime.interrupt import Stop, is_time_to_stop, saving
 from upreid.runtime.record import Record
 from upreid.runtime.seed import stream_key
 from upreid.runtime.states import States
@@ -124,6 +124,7 @@ def closing(run: Session, steps_done: int) -> bool:
     return stops
 
 
+@saving()
 def save(run: Session, steps_done: int) -> None:
     """Write `encoder.safetensors` and a state, once every loss up to here is known to be finite."""
     run.record.read()
