@@ -89,6 +89,7 @@ def test_a_study_killed_outright_goes_on_and_results_carried_elsewhere_are_all_t
     shutil.rmtree(tmp_path / "out" / "pretrain")
     again = run(tmp_path)
     assert "begun" not in again.stderr
+    assert "synth" not in again.stderr
 
     grown = GRID.replace("seeds = [1]", "seeds = [1, 2]").replace(
         "[settings.frozen]", '[settings.twice]\nprogram = "evaluate"\n[settings.frozen]'

@@ -26,9 +26,8 @@ def jobs_of(grid: Grid, cells: Sequence[Cell], places: Places, machine: Machine,
     """Render what is needed, then the cells in their order; what only finished cells needed is not made again."""
     wanted = to_do(cells, places)
     corpora = {cell.corpus for cell in cells if cell.name in wanted}
-    renderings = [rendering(name, grid, places, name in corpora) for name in grid.corpora]
     return [
-        *renderings,
+        *(rendering(name, grid, places) for name in grid.corpora if name in corpora),
         *(job_of(cell, places, machine, study, grid, is_done=cell.name not in wanted) for cell in cells),
     ]
 
@@ -49,13 +48,12 @@ def is_whole(cell: Cell, places: Places) -> bool:
     return encoder_is_whole(places.run(cell)) and (cell.stage != PRETRAIN or (places.run(cell) / "state.pt").exists())
 
 
-def rendering(name: str, grid: Grid, places: Places, is_needed: bool) -> Job:
-    """Render a corpus, where a cell that is not done needs it."""
-    done = (places.corpus(name) / "corpus.json").exists
+def rendering(name: str, grid: Grid, places: Places) -> Job:
+    """Render a corpus."""
     return Job(
         name=f"synth-{name}",
         words=lambda: synth_line(name, grid.corpora[name], places),
-        is_done=lambda: not is_needed or done(),
+        is_done=(places.corpus(name) / "corpus.json").exists,
         work=grid.corpora[name].identities * 100.0,
     )
 
