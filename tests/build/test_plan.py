@@ -59,7 +59,7 @@ def test_a_batch_that_does_not_divide_over_processes_gets_two_that_do() -> None:
         (["--model.bn-groups", "1"], 1, "query and key share statistics"),
         (["--model.bn-groups", "2"], 2, "shuffle-BN over 2 processes x 2 groups"),
         (["--model.bn-groups", "1", "--model.sync-bn"], 2, "SyncBN"),
-        (["--consistency.weight", "0"], 1, "no consistency, intrinsic i-a x 1 on 4x2 patches of the map, jitter"),
+        (["--consistency.weight", "0"], 1, "no consistency, intrinsic i-a x 3 on 4x2 patches of the map, jitter"),
         (["--intrinsic.weight", "0"], 1, "consistency g-key x 1, no intrinsic"),
     ],
 )

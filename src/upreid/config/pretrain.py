@@ -93,7 +93,7 @@ class Intrinsic:
 
     reading: IntrinsicReading = "i-a"
     """Which reading of the constraint (docs/paper.md)."""
-    weight: float = 1.0
+    weight: float = 3.0
     """0 leaves the term out: its views are not made and their forward is not run."""
     temperature: float = 0.2
     """Of the patch similarities."""
