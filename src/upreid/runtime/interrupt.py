@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C ask a run to save and stop; a second Ctrl-C stops it at once. A save that has begun is finished."""
+"""SIGTERM and Ctrl-C ask a run to save and stop; a second Ctrl-C stops it at once. A dead worker waits for a save."""
 
 import signal
 import time
