@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from upreid.synth import synthesise
+from upreid.commands.synth import synthesise
 
 STRIPES = 6
 BINS = (16, 8, 8)

@@ -7,8 +7,8 @@ One process, images per CPU second, best of three rounds. At least 60 at 128x64 
 
 import time
 
-from upreid.data.synthetic.corpus import Recipe, take, wild_shots
-from upreid.data.synthetic.layouts import LAYOUTS
+from upreid.synthetic.corpus import Recipe, take, wild_shots
+from upreid.synthetic.layouts import LAYOUTS
 
 SIZES = {(128, 64): 60, (256, 128): 25}
 IMAGES, ROUNDS = 120, 3

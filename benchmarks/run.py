@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from upreid.build.pretraining import Loaded, augmentation, loader
 from upreid.build.pretraining import method as build_method
+from upreid.commands.synth import synthesise
 from upreid.config.command_line import parse
 from upreid.config.pretrain import PretrainConfig
 from upreid.config.recipe import read_recipe
@@ -29,7 +30,6 @@ from upreid.pretrain.program import build_optimiser
 from upreid.runtime.beside import beside
 from upreid.runtime.compute import Compute, settle
 from upreid.runtime.distributed import World
-from upreid.synth import synthesise
 from upreid.types import ImageBatch, Views
 
 Spent = NDArray[np.float64]

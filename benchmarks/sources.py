@@ -29,12 +29,12 @@ import lmdb
 import numpy as np
 from PIL import Image
 
+from upreid.commands.pack import run as pack
 from upreid.config.pack import PackConfig
 from upreid.data.sources.index_file import open_index, write_index
 from upreid.data.sources.names import NAMES, joined, pack_names
 from upreid.data.sources.packed_set import FORMAT, INDEX, KIND, MANIFEST, VERSION, WHERE
 from upreid.data.sources.recognise import open_source
-from upreid.pack import run as pack
 from upreid.runtime.seed import permutation
 
 PER_SHARD, PER_TRANSACTION = 10_000, 10_000

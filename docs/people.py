@@ -7,9 +7,9 @@ Six people of the reference benchmark, a row each, as six cameras see them.
 
 from pathlib import Path
 
+from upreid.commands.synth import recipe_of
 from upreid.config.tours import SynthConfig
-from upreid.data.synthetic.sheet import contact_sheet
-from upreid.synth import recipe_of
+from upreid.synthetic.sheet import contact_sheet
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from upreid.build import diagnosis
 from upreid.build.diagnosis import gradient_norms, take_up, views_of
-from upreid.diagnose import pairs_of_people
+from upreid.commands.diagnose import pairs_of_people
 from upreid.runtime.compute import Compute
 from upreid.types import Record
 
@@ -18,7 +18,7 @@ COMPUTE = Compute(device=torch.device("cpu"), threads=1, workers=0)
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from upreid.synth import synthesise
+    from upreid.commands.synth import synthesise
 
     out = tmp_path_factory.mktemp("people") / "corpus"
     synthesise(out, identities=6, seed=1, height=64, width=32, workers=1)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from upreid import doctor
+from upreid.commands import doctor
 from upreid.config.doctor import DoctorConfig
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from upreid.__main__ import main
-from upreid.data.synthetic.layouts import LABELLED
+from upreid.synthetic.layouts import LABELLED
 
 READ_AS = {"cuhk03-raw": "cuhk03-raw-labeled", "cuhk03-raw-v5": "cuhk03-raw-detected"}
 """A release of two data sets; the others are called as their layout is."""

@@ -11,9 +11,10 @@ from PIL import Image
 from torch.testing import assert_close
 
 import upreid.build.finetuning
-from upreid import evaluate, finetune, split
+from upreid import finetune
 from upreid.build.labelled import sha256
 from upreid.build.start import starting_point
+from upreid.commands import evaluate, split
 from upreid.config.command_line import parse
 from upreid.config.evaluate import EvaluateConfig
 from upreid.config.finetune import FinetuneConfig

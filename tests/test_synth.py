@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from upreid import synth
-from upreid.data.synthetic.corpus_folder import PARTIAL
-from upreid.data.synthetic.layouts import LAYOUTS
+from upreid.commands import synth
+from upreid.commands.synth import synthesise
 from upreid.errors import InputError
-from upreid.synth import synthesise
+from upreid.synthetic.corpus_folder import PARTIAL
+from upreid.synthetic.layouts import LAYOUTS
 
 SMALL = {"identities": 4, "seed": 1, "height": 32, "width": 16}
 
@@ -96,7 +96,7 @@ def test_a_run_that_fails_midway_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 def test_a_killed_run_leaves_no_final_folder_and_no_worker_and_the_next_run_is_whole(tmp_path: Path):
     arguments = {**SMALL, "identities": 60, "height": 128, "width": 64}
     call = (
-        "from pathlib import Path\nfrom upreid.synth import synthesise\n"
+        "from pathlib import Path\nfrom upreid.commands.synth import synthesise\n"
         f"if __name__ == '__main__':\n    synthesise(Path({str(tmp_path / 'out')!r}), **{arguments!r}, workers=2)\n"
     )
     script = tmp_path / "call.py"
@@ -259,5 +259,5 @@ def test_an_output_that_is_a_file_is_one_clear_line(tmp_path: Path):
 
 
 def test_importing_the_renderer_does_not_import_torch():
-    check = "import sys, upreid.synth; sys.exit('torch' in sys.modules)"
+    check = "import sys, upreid.commands.synth; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from upreid import table
+from upreid.commands import table
 from upreid.config.table import TableConfig
 from upreid.errors import InputError
 

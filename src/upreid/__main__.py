@@ -183,7 +183,8 @@ def run(name: str, module: str, schema: str, words: list[str]) -> int:
 
 def program(name: str) -> Any:
     """Import a program, and torch with it."""
-    return import_module(f"upreid.{name}")
+    home = "upreid" if name in ("pretrain", "finetune", "study", "demo") else "upreid.commands"
+    return import_module(f"{home}.{name}")
 
 
 def complain(line: str, *, alone: bool = False) -> None:

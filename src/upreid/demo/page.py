@@ -8,15 +8,15 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from upreid.commands.synth import recipe_of
 from upreid.config.files import read_json
 from upreid.config.tours import DemoConfig, SynthConfig
-from upreid.data.synthetic.sheet import contact_sheet
 from upreid.demo.curves import loss_curves, monitor_curve
 from upreid.demo.places import STARTS, Places
 from upreid.demo.ranked import ranked_lists
 from upreid.demo.results import METRICS, written
 from upreid.runtime.files import write_text
-from upreid.synth import recipe_of
+from upreid.synthetic.sheet import contact_sheet
 
 
 def write_page(places: Places, config: DemoConfig, results: dict[str, Any]) -> Path:

@@ -9,7 +9,7 @@ from upreid.config.flag_tables import merged
 from upreid.config.grid_checks import SEEDS_APART
 from upreid.config.recipe import recipe_table
 from upreid.config.study import Arm, Grid, Setting
-from upreid.data.synthetic.corpus_folder import GENERATOR
+from upreid.synthetic.corpus_folder import GENERATOR
 
 PRETRAIN = "pretrain"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from upreid.commands.table import markdown
 from upreid.config.study import Grid
 from upreid.runtime.files import write_text
 from upreid.study.cells import PRETRAIN
@@ -9,7 +10,6 @@ from upreid.study.findings import LABELS, RETRIEVAL, Findings, look
 from upreid.study.places import Places
 from upreid.study.plots import write_plots
 from upreid.study.statistics import ENOUGH_FOR_A_CLAIM, Interval, interval
-from upreid.table import markdown
 
 MOST_NAMED = 40
 MOST_AT_ONCE = 4

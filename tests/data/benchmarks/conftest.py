@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from upreid.data.synthetic.corpus import Recipe
-from upreid.data.synthetic.layouts import LAYOUTS
-from upreid.data.synthetic.workers import render
+from upreid.synthetic.corpus import Recipe
+from upreid.synthetic.layouts import LAYOUTS
+from upreid.synthetic.workers import render
 
 TINY = Recipe(
     identities=8,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from upreid.data.benchmarks import BENCHMARKS, read_benchmark
-from upreid.data.synthetic.layouts import LABELLED
 from upreid.errors import InputError
+from upreid.synthetic.layouts import LABELLED
 
 SETS = {
     "market1501": ("market1501", 48, 24, 24),

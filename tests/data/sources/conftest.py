@@ -7,9 +7,9 @@ from pathlib import Path
 import lmdb
 import pytest
 
+from upreid.commands.pack import run
 from upreid.config.pack import PackConfig
 from upreid.data.sources.source import Source
-from upreid.pack import run
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from upreid.commands.pack import run
 from upreid.config.pack import PackConfig
 from upreid.data.dataset import OriginalImages, collate
 from upreid.data.decode import UnreadableImage
@@ -17,7 +18,6 @@ from upreid.data.sources.names import NAMES
 from upreid.data.sources.packed_set import KIND, WHERE
 from upreid.data.sources.recognise import open_source
 from upreid.errors import InputError
-from upreid.pack import run
 
 
 def change(path: Path, **values: object) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from upreid.data.synthetic import layout_cuhk03, layout_msmt17
-from upreid.data.synthetic.corpus import Recipe, wild_shots
-from upreid.data.synthetic.layouts import LABELLED, UNLABELLED
+from upreid.synthetic import layout_cuhk03, layout_msmt17
+from upreid.synthetic.corpus import Recipe, wild_shots
+from upreid.synthetic.layouts import LABELLED, UNLABELLED
 
 RECIPE = Recipe(
     identities=9,

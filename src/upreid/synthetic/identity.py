@@ -6,8 +6,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from upreid.data.synthetic.draw import pick
-from upreid.data.synthetic.palette import (
+from upreid.synthetic.draw import pick
+from upreid.synthetic.palette import (
     ACCESSORY_SHARES,
     Colour,
     cloth_colour,

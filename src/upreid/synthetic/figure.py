@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from upreid.data.synthetic.body import body
-from upreid.data.synthetic.dress import dress
-from upreid.data.synthetic.identity import Identity
-from upreid.data.synthetic.raster import Surface, Window, see
-from upreid.data.synthetic.skeleton import Pose
-from upreid.data.synthetic.solids import Member, Solids
+from upreid.synthetic.body import body
+from upreid.synthetic.dress import dress
+from upreid.synthetic.identity import Identity
+from upreid.synthetic.raster import Surface, Window, see
+from upreid.synthetic.skeleton import Pose
+from upreid.synthetic.solids import Member, Solids
 
 Plane = NDArray[np.float32]
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from upreid.data.synthetic.identity import Cloth, Logo
+from upreid.synthetic.identity import Cloth, Logo
 
 Plane = NDArray[np.float32]
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from upreid.data.synthetic.identity import Identity
-from upreid.data.synthetic.palette import Colour
-from upreid.data.synthetic.raster import Surface
-from upreid.data.synthetic.skeleton import FOREARM, HIP, KNEE, WAIST
-from upreid.data.synthetic.solids import Member
-from upreid.data.synthetic.texture import printed, weave
+from upreid.synthetic.identity import Identity
+from upreid.synthetic.palette import Colour
+from upreid.synthetic.raster import Surface
+from upreid.synthetic.skeleton import FOREARM, HIP, KNEE, WAIST
+from upreid.synthetic.solids import Member
+from upreid.synthetic.texture import printed, weave
 
 Plane = NDArray[np.float32]
 

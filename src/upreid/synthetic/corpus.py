@@ -11,11 +11,11 @@ from pathlib import PurePosixPath
 
 from PIL import Image
 
-from upreid.data.synthetic.camera import Camera, draw_camera
-from upreid.data.synthetic.draw import generator
-from upreid.data.synthetic.identity import draw_identity
-from upreid.data.synthetic.photograph import Look, photograph
-from upreid.data.synthetic.scene import Panorama, draw_panorama
+from upreid.synthetic.camera import Camera, draw_camera
+from upreid.synthetic.draw import generator
+from upreid.synthetic.identity import draw_identity
+from upreid.synthetic.photograph import Look, photograph
+from upreid.synthetic.scene import Panorama, draw_panorama
 
 CAMERAS = 6
 WILD_PER_IDENTITY, WILD_IMAGES = 3, 4

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from upreid.data.synthetic.identity import Identity
-from upreid.data.synthetic.skeleton import (
+from upreid.synthetic.identity import Identity
+from upreid.synthetic.skeleton import (
     CHEST,
     CROWN,
     HIP,
@@ -17,7 +17,7 @@ from upreid.data.synthetic.skeleton import (
     legs,
     tilt,
 )
-from upreid.data.synthetic.solids import Member, Solids, Workshop
+from upreid.synthetic.solids import Member, Solids, Workshop
 
 DEPTH = 0.66
 """Torso depth over torso width."""

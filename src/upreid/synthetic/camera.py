@@ -8,7 +8,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from upreid.data.synthetic.figure import Light
+from upreid.synthetic.figure import Light
 
 Plane = NDArray[np.float32]
 

@@ -9,7 +9,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from upreid.data.synthetic.corpus import Recipe, Shot, wild_shots
+from upreid.synthetic.corpus import Recipe, Shot, wild_shots
 
 CITIES = ("CN_BJ", "CN_SH", "JP_TK", "UK_LN", "US_LA", "US_NY")
 IMAGES_PER_VIDEO = 8

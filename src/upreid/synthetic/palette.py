@@ -7,7 +7,7 @@ import colorsys
 
 from numpy.random import Generator
 
-from upreid.data.synthetic.draw import pick
+from upreid.synthetic.draw import pick
 
 Colour = tuple[float, float, float]
 

@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from upreid.data.synthetic.corpus import Recipe, wild_shots
-from upreid.data.synthetic.layouts import LAYOUTS
 from upreid.errors import InputError
+from upreid.synthetic.corpus import Recipe, wild_shots
+from upreid.synthetic.layouts import LAYOUTS
 
 GENERATOR = 1
 """Raised whenever the same parameters come to mean other pictures."""

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from upreid.data.synthetic.corpus import Recipe, Shot, take
 from upreid.runtime.console import progress
 from upreid.runtime.pool import in_processes, usable_cores
+from upreid.synthetic.corpus import Recipe, Shot, take
 
 IMAGES_PER_TASK = 50
 IMAGES_WORTH_A_WORKER = 300

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from upreid.data.synthetic.camera import Camera, expose
-from upreid.data.synthetic.figure import Light, draw_figure, stand
-from upreid.data.synthetic.identity import Identity, draw_identity
-from upreid.data.synthetic.raster import Window
-from upreid.data.synthetic.scene import Panorama, cut, muted_colour
-from upreid.data.synthetic.skeleton import draw_pose
-from upreid.data.synthetic.solids import Solids
+from upreid.synthetic.camera import Camera, expose
+from upreid.synthetic.figure import Light, draw_figure, stand
+from upreid.synthetic.identity import Identity, draw_identity
+from upreid.synthetic.raster import Window
+from upreid.synthetic.scene import Panorama, cut, muted_colour
+from upreid.synthetic.skeleton import draw_pose
+from upreid.synthetic.solids import Solids
 
 Plane = NDArray[np.float32]
 

@@ -8,7 +8,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from upreid.data.synthetic.matlab import Cells, write_v5, write_v73
+from upreid.synthetic.matlab import Cells, write_v5, write_v73
 
 PIXELS = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from upreid.data.synthetic.identity import Build
+from upreid.synthetic.identity import Build
 
 Vector = NDArray[np.float64]
 

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from upreid.data.synthetic.draw import generator
-from upreid.data.synthetic.figure import Light, draw_figure, stand
-from upreid.data.synthetic.identity import Identity, draw_identity
-from upreid.data.synthetic.raster import Window, see
-from upreid.data.synthetic.skeleton import Pose
-from upreid.data.synthetic.solids import Member, Workshop
+from upreid.synthetic.draw import generator
+from upreid.synthetic.figure import Light, draw_figure, stand
+from upreid.synthetic.identity import Identity, draw_identity
+from upreid.synthetic.raster import Window, see
+from upreid.synthetic.skeleton import Pose
+from upreid.synthetic.solids import Member, Workshop
 
 WINDOW = Window(rows=128, columns=64, left=-0.55, top=2.1, metres_per_row=2.2 / 128, metres_per_column=1.1 / 64)
 FROM_EYE = Light(direction=(0.0, 0.0, 1.0), strength=0.4, ambient=0.6)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from upreid.data.synthetic import layout_cuhk03 as cuhk03
-from upreid.data.synthetic import layout_luperson as luperson
-from upreid.data.synthetic import layout_msmt17 as msmt17
-from upreid.data.synthetic.corpus import CAMERAS, Recipe, Shot
+from upreid.synthetic import layout_cuhk03 as cuhk03
+from upreid.synthetic import layout_luperson as luperson
+from upreid.synthetic import layout_msmt17 as msmt17
+from upreid.synthetic.corpus import CAMERAS, Recipe, Shot
 
 IMAGES_PER_CAMERA = 2
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}

@@ -2,8 +2,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from upreid.data.synthetic.corpus import Recipe
-from upreid.data.synthetic.sheet import GAP, contact_sheet, studio_sheet
+from upreid.synthetic.corpus import Recipe
+from upreid.synthetic.sheet import GAP, contact_sheet, studio_sheet
 
 RECIPE = Recipe(
     identities=4,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from upreid.data.synthetic.corpus import Recipe, Shot
+from upreid.synthetic.corpus import Recipe, Shot
 
 CAMERAS = (1, 4, 7, 10, 12, 15)
 """The numbers of the six cameras, of MSMT17's fifteen."""

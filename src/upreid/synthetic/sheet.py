@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from upreid.data.synthetic.corpus import Recipe, Shot, take, wild_shots
-from upreid.data.synthetic.draw import generator
-from upreid.data.synthetic.figure import Light, draw_figure, stand
-from upreid.data.synthetic.identity import draw_identity
-from upreid.data.synthetic.layouts import LAYOUTS
-from upreid.data.synthetic.raster import Window
-from upreid.data.synthetic.skeleton import Pose
+from upreid.synthetic.corpus import Recipe, Shot, take, wild_shots
+from upreid.synthetic.draw import generator
+from upreid.synthetic.figure import Light, draw_figure, stand
+from upreid.synthetic.identity import draw_identity
+from upreid.synthetic.layouts import LAYOUTS
+from upreid.synthetic.raster import Window
+from upreid.synthetic.skeleton import Pose
 
 GAP = 2
 """Pixels between pictures."""

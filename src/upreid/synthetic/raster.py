@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from upreid.data.synthetic.solids import Solids
+from upreid.synthetic.solids import Solids
 
 Plane = NDArray[np.float32]
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from upreid.data.synthetic.corpus import Recipe, Shot
-from upreid.data.synthetic.matlab import Cells, write_v5, write_v73
+from upreid.synthetic.corpus import Recipe, Shot
+from upreid.synthetic.matlab import Cells, write_v5, write_v73
 
 VIEWS, IMAGES_PER_VIEW = 2, 5
 PAIRS = 5

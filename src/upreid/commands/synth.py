@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from upreid.config.tours import SynthConfig
-from upreid.data.synthetic.corpus import Recipe, Shot, wild_shots
-from upreid.data.synthetic.corpus_folder import (
+from upreid.errors import InputError, nearest
+from upreid.runtime.console import say
+from upreid.synthetic.corpus import Recipe, Shot, wild_shots
+from upreid.synthetic.corpus_folder import (
     PARTIAL,
     finish_moving,
     folders_there,
@@ -28,10 +30,8 @@ from upreid.data.synthetic.corpus_folder import (
     refuse_other_content,
     write_manifest,
 )
-from upreid.data.synthetic.layouts import LAYOUTS
-from upreid.data.synthetic.workers import default_workers, render
-from upreid.errors import InputError, nearest
-from upreid.runtime.console import say
+from upreid.synthetic.layouts import LAYOUTS
+from upreid.synthetic.workers import default_workers, render
 
 LEAST_IDENTITIES, LEAST_HEIGHT, LEAST_WIDTH = 4, 32, 16
 MOST_IDENTITIES, MOST_SIDE = 9999, 2048

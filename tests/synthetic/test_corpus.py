@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from upreid.data.synthetic.camera import draw_camera, transfer_colours
-from upreid.data.synthetic.corpus import Recipe, Shot, take, wild_shots
-from upreid.data.synthetic.draw import generator
-from upreid.data.synthetic.figure import stand
-from upreid.data.synthetic.identity import Identity, draw_identity
-from upreid.data.synthetic.layouts import market1501_shots
-from upreid.data.synthetic.photograph import Look, frame, photograph
-from upreid.data.synthetic.scene import cut, draw_panorama
-from upreid.data.synthetic.skeleton import draw_pose
+from upreid.synthetic.camera import draw_camera, transfer_colours
+from upreid.synthetic.corpus import Recipe, Shot, take, wild_shots
+from upreid.synthetic.draw import generator
+from upreid.synthetic.figure import stand
+from upreid.synthetic.identity import Identity, draw_identity
+from upreid.synthetic.layouts import market1501_shots
+from upreid.synthetic.photograph import Look, frame, photograph
+from upreid.synthetic.scene import cut, draw_panorama
+from upreid.synthetic.skeleton import draw_pose
 
 RECIPE = Recipe(
     identities=6,
@@ -83,7 +83,7 @@ def test_nobody_is_both_in_the_wild_and_in_the_benchmark(monkeypatch: pytest.Mon
             seen[kind].add(repr(person))
             return b""
 
-        monkeypatch.setattr("upreid.data.synthetic.corpus.photograph", note)
+        monkeypatch.setattr("upreid.synthetic.corpus.photograph", note)
         for shot in shots:
             take(RECIPE, shot)
     assert len(seen["wild"]) == 18
@@ -155,7 +155,7 @@ def test_occlusion_strength_decides_how_often_something_stands_in_front(monkeypa
         count += 1
         return image
 
-    monkeypatch.setattr("upreid.data.synthetic.photograph.occlude", note)
+    monkeypatch.setattr("upreid.synthetic.photograph.occlude", note)
     counts = []
     for strength in (0.0, 1.0, 3.0):
         count, recipe = 0, dataclasses.replace(RECIPE, height=32, width=16, occlusion_strength=strength)
