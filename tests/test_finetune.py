@@ -12,7 +12,6 @@ from torch.testing import assert_close
 
 import upreid.build.finetuning
 from upreid import finetune
-from upreid.build.labelled import sha256
 from upreid.build.start import starting_point
 from upreid.commands import evaluate, split
 from upreid.config.command_line import parse
@@ -23,6 +22,7 @@ from upreid.config.split import SplitConfig
 from upreid.errors import InputError
 from upreid.finetune import loop
 from upreid.models.encoder import load_encoder
+from upreid.retrieval.evaluation import sha256
 
 NUM_PEOPLE = 12
 TINY = ["--random.channels", "8", "--random.height", "32", "--random.width", "16", "--input.pad", "2"]

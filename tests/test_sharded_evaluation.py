@@ -11,9 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from upreid.build.labelled import benchmark, features
-from upreid.config.labelled import LabelledSet
 from upreid.models.encoder import load_encoder
+from upreid.retrieval.evaluation import features
 from upreid.runtime.compute import settle
 from upreid.runtime.distributed import World
 
@@ -93,11 +92,11 @@ def test_the_monitor_of_two_ranks_measures_the_encoder_that_is_exported(
 def test_the_shares_of_all_ranks_are_the_whole_in_order(
     run: Path, market: Path, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labelled = benchmark(LabelledSet(name="market1501", root=market), quiet=True)
+    labelled = open_benchmark("market1501", market, quiet=True)
     encoder, compute = load_encoder(run / "encoder.safetensors"), settle("cpu", 1, 0, workers_wanted=0)
     how = encoder, labelled.gallery, encoder.preprocess, compute
     whole = features(*how, batch=5, quiet=True)
-    monkeypatch.setattr("upreid.build.labelled.gather_rows", lambda rows, _: rows)
+    monkeypatch.setattr("upreid.retrieval.evaluation.gather_rows", lambda rows, _: rows)
     parts = [features(*how, World(rank, size), batch=5, quiet=True) for rank in range(size)]
     assert torch.equal(torch.cat([part for part in parts if len(part)]), whole)
     assert sum(map(len, parts)) == 27

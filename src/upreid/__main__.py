@@ -1,12 +1,13 @@
 """The command line: one sub-command per program; nothing heavy is imported before it is needed."""
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from upreid.errors import InputError, in_one_line, nearest
+from upreid.errors import InputError, UpreidError, in_one_line, nearest
 from upreid.runtime.faults import in_words
 from upreid.runtime.launcher import num_ranks, rank
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return dispatch(words)
-    except InputError as error:
+    except UpreidError as error:
         complain(last_line(error), alone=error.is_of_one_rank)
     except RuntimeError as error:
         if (line := in_words(error)) is None:
@@ -194,9 +195,9 @@ def complain(line: str, *, alone: bool = False) -> None:
         print(f"upreid: error: {who}{in_one_line(line)}", file=sys.stderr)
 
 
-def last_line(error: InputError) -> str:
+def last_line(error: UpreidError) -> str:
     """An error that crossed a loader's worker carries that worker's traceback above its message."""
-    return str(error).rpartition("upreid.errors.InputError: ")[2].strip() or repr(error)
+    return re.split(r"upreid\.errors\.\w+: ", str(error))[-1].strip() or repr(error)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""What a user can cause, said in one line."""
+"""What may go wrong without being a defect of ours, each said in one line; everything else keeps its traceback."""
 
 
-class InputError(ValueError):
-    """Bad input: what came, what was expected, what to do.
+class UpreidError(Exception):
+    """The family: the command line prints the message as one line on standard error, and exits with code 2.
 
-    The command line prints the message as one line and exits with code 2; every other exception is a
-    defect of ours and keeps its traceback.
+    A message has three parts: what came, what was expected, what to do.
     """
 
     is_of_one_rank = False
@@ -13,6 +12,18 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(in_one_line(message))
+
+
+class InputError(UpreidError, ValueError):
+    """What a user gave: a flag, a path, a combination of settings."""
+
+
+class DataError(UpreidError, ValueError):
+    """What a file held: damaged, cut short, of another format, or at odds with what it says of itself."""
+
+
+class RunError(UpreidError, RuntimeError):
+    """What happened to a run: memory or disk ran out, a process of the group is gone, a loss is not finite."""
 
 
 def in_one_line(words: str) -> str:

@@ -1,5 +1,6 @@
 """What travels between the parts: records, batches of originals, views, and how pixels become input."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,16 @@ class Record:
     path: Path
     person: int | None = None
     camera: int | None = None
+
+
+def people(records: Sequence[Record]) -> list[int]:
+    """Person of each labelled record."""
+    return [record.person for record in records if record.person is not None]
+
+
+def cameras(records: Sequence[Record]) -> list[int]:
+    """Camera of each labelled record."""
+    return [record.camera for record in records if record.camera is not None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from upreid.build.labelled import cameras, people
 from upreid.config.finetune import FinetuneConfig
 from upreid.data.augment.downstream import DownstreamAugment, black
 from upreid.data.dataset import LabelledImages
@@ -21,7 +20,7 @@ from upreid.runtime.compute import Compute
 from upreid.runtime.distributed import World
 from upreid.runtime.schedule import cosine, staircase, warm_up
 from upreid.runtime.seed import stream_key
-from upreid.types import Preprocess, Record
+from upreid.types import Preprocess, Record, cameras, people
 
 CACHE_BYTES = 2_000_000_000
 """A training set whose input tensors are smaller than this is decoded once and kept."""

@@ -24,16 +24,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from upreid.build.diagnosis import TakenUp, embedded, gradient_norms, patch_vectors, take_up, views_of
-from upreid.build.labelled import benchmark, cameras, features, people
 from upreid.build.pretraining import preprocess
 from upreid.config.diagnose import DiagnoseConfig
-from upreid.data.benchmarks import Benchmark
+from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.errors import InputError
+from upreid.retrieval.evaluation import features
 from upreid.retrieval.geometry import alignment, camera_bias, patch_discrimination, uniformity
 from upreid.runtime.compute import settle
 from upreid.runtime.console import progress, say
 from upreid.runtime.files import write_text
-from upreid.types import Record
+from upreid.types import Record, cameras, people
 
 PAIRS_AT_A_TIME = 8192
 
@@ -44,7 +44,7 @@ def run(config: DiagnoseConfig) -> dict[str, Any]:
         raise InputError(f"--images {config.images}: give 2 or more")
     compute = settle(config.device, config.threads, config.workers, workers_wanted=1)
     compute.start()
-    labelled = benchmark(config.data)
+    labelled = open_benchmark(config.data.name, config.data.root)
     taken_up = take_up(config.run, compute, config.unlabelled)
     numbers = {**on_views(taken_up, config), **on_people(taken_up, labelled)}
     protocol = {

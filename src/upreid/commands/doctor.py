@@ -7,15 +7,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from upreid.build.checkup import Findings, quick_checkup
-from upreid.build.labelled import benchmark, cameras, people
 from upreid.config.doctor import DoctorConfig
-from upreid.data.benchmarks import Benchmark
+from upreid.data.benchmarks import Benchmark, read_benchmark
+from upreid.data.benchmarks.checkup import Findings, quick_checkup
 from upreid.data.decode import UnreadableImage, decode
 from upreid.retrieval.metrics import evaluate_features
 from upreid.runtime.compute import cores
 from upreid.runtime.console import progress
-from upreid.types import Record
+from upreid.types import Record, cameras, people
 
 NAMED = 5
 """So many files are named of a kind."""
@@ -27,7 +26,7 @@ Answer = TypeVar("Answer")
 
 def run(config: DoctorConfig) -> int:
     """Check, report on standard output; return 0 where the set can be used, else 2."""
-    labelled = benchmark(config, quiet=True)
+    labelled = read_benchmark(config.name, config.root)
     found = quick_checkup(labelled)
     if not config.quick:
         check_images(labelled, found)

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from upreid.build.labelled import benchmark, encode_sides, encoding, identity_of, rank_sides, result_line
 from upreid.config.evaluate import EvaluateConfig
+from upreid.data.benchmarks import open_benchmark
 from upreid.models.encoder import Encoder, read_file, rebuild
+from upreid.retrieval.evaluation import encode_sides, encoding, identity_of, rank_sides, result_line
 from upreid.runtime.compute import settle
 from upreid.runtime.console import say
 from upreid.runtime.distributed import apart, from_lead, join
@@ -26,7 +27,7 @@ def run(config: EvaluateConfig) -> None:
     with join(compute.device) as world:
         if world.is_lead:
             compute.announce()
-        labelled = benchmark(config.data, quiet=not world.is_lead)
+        labelled = open_benchmark(config.data.name, config.data.root, quiet=not world.is_lead)
         encoder = rebuild(config.encoder, *from_lead(lambda: read_file(config.encoder), world), device=compute.device)
         pixels = preprocess(config, encoder, quiet=not world.is_lead)
         with apart():

@@ -1,17 +1,17 @@
 """`upreid split`: write down which images a small-scale or few-shot fine-tuning trains on."""
 
-from upreid.build.labelled import benchmark
-from upreid.build.split import split_of, training_part
-from upreid.config.labelled import TrainingPart
 from upreid.config.split import SplitConfig
+from upreid.data.benchmarks import open_benchmark
+from upreid.data.settings import TrainingPart
 from upreid.data.splits import write_split
+from upreid.data.training_part import split_of, training_part
 from upreid.errors import InputError
 from upreid.runtime.console import say
 
 
 def run(config: SplitConfig) -> None:
     """Draw, write, and say what was drawn."""
-    labelled = benchmark(config)
+    labelled = open_benchmark(config.name, config.root)
     if config.out.resolve().is_relative_to(labelled.root.resolve()):
         raise InputError(f"--out {config.out} is inside the data set's folder, which stays as it came; choose another")
     data = TrainingPart(

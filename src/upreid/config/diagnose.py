@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from upreid.config.labelled import LabelledSet
+from upreid.data.settings import LabelledSet
 
 
 @dataclass(frozen=True, kw_only=True)

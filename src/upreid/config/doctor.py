@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from upreid.config.labelled import LabelledSet
+from upreid.data.settings import LabelledSet
 
 
 @dataclass(frozen=True, kw_only=True)

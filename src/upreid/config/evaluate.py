@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from upreid.config.labelled import LabelledSet, Ranking
+from upreid.data.settings import LabelledSet
+from upreid.retrieval.settings import Ranking
 
 
 @dataclass(frozen=True, kw_only=True)

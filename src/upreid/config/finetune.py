@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from upreid.config.labelled import Ranking, TrainingPart
+from upreid.data.settings import TrainingPart
+from upreid.retrieval.settings import Ranking
 
 
 @dataclass(frozen=True, kw_only=True)

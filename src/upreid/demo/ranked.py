@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from upreid.build.labelled import benchmark, features
-from upreid.config.labelled import LabelledSet
+from upreid.data.benchmarks import open_benchmark
 from upreid.demo.places import STARTS, Places
 from upreid.models.encoder import load_encoder
+from upreid.retrieval.evaluation import features
 from upreid.retrieval.ranking import Labelled, top_ranked
 from upreid.runtime.compute import Compute
 
@@ -37,7 +37,7 @@ class RankedLists:
 
 def ranked_lists(places: Places) -> list[RankedLists]:
     """Search for evenly spaced queries with the encoders of the first fine-tuning seed."""
-    labelled = benchmark(LabelledSet(name="market1501", root=places.corpus / "market1501"))
+    labelled = open_benchmark("market1501", places.corpus / "market1501")
     step = max(len(labelled.query) // NUM_QUERIES, 1)
     queries, gallery = labelled.query[::step][:NUM_QUERIES], labelled.gallery
     labels = Labelled(

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from upreid.build.checkup import refuse_faults
 from upreid.build.finetuning import (
     Schedule,
     augmentation,
@@ -17,17 +16,18 @@ from upreid.build.finetuning import (
     trainee,
     training_set,
 )
-from upreid.build.labelled import benchmark, encode_sides, encoding, identity_of, rank_sides, result_line
 from upreid.build.saved import open_run, saved_config
-from upreid.build.split import in_words, split_facts, training_part
 from upreid.build.start import starting_point
 from upreid.build.state import check_world, restore_module
 from upreid.config.files import digest, to_dict
 from upreid.config.finetune import FinetuneConfig
-from upreid.data.benchmarks import Benchmark
+from upreid.data.benchmarks import Benchmark, open_benchmark
+from upreid.data.benchmarks.checkup import refuse_faults
+from upreid.data.training_part import in_words, split_facts, training_part
 from upreid.finetune.checks import check_numbers
 from upreid.finetune.loop import Session, train
 from upreid.models.encoder import read_file, rebuild
+from upreid.retrieval.evaluation import encode_sides, encoding, identity_of, rank_sides, result_line
 from upreid.runtime.compute import Compute, settle
 from upreid.runtime.console import say
 from upreid.runtime.distributed import World, apart, from_lead, join
@@ -69,7 +69,7 @@ def prepare(
     config: FinetuneConfig, compute: Compute, world: World, stop: Stop, stack: ExitStack, *, resumes: bool
 ) -> tuple[Session, Benchmark, int]:
     """Everything that can go wrong before the first step goes wrong here."""
-    labelled = benchmark(config.data, quiet=not world.is_lead)
+    labelled = open_benchmark(config.data.name, config.data.root, quiet=not world.is_lead)
     records = training_part(config.data, labelled.train)
     pk_batches(config, records, world)  # what is impossible is said before minutes are spent on weights and images
     remarks = refuse_faults(labelled)

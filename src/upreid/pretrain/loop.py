@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 import torch
 
-from upreid.build.labelled import benchmark, encode_sides, rank_sides, result_line
 from upreid.build.plan import Plan
 from upreid.build.pretraining import Loaded, augmentation, loader, preprocess
 from upreid.build.state import capture, exported
 from upreid.config.files import digest, to_dict
-from upreid.config.labelled import LabelledSet
 from upreid.config.pretrain import PretrainConfig
+from upreid.data.benchmarks import read_benchmark
 from upreid.data.dataset import SkipLedger
 from upreid.data.sources.source import Source
 from upreid.method import Method, train_step
 from upreid.models.encoder import Encoder, EncoderHeader, save_encoder
+from upreid.retrieval.evaluation import encode_sides, rank_sides, result_line
 from upreid.runtime.beside import beside
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import Meter, progress, say
@@ -148,7 +148,7 @@ def monitor(run: Session, steps_done: int) -> None:
     if not run.plan.monitor_every or steps_done % run.plan.monitor_every:
         return
     assert wanted.root is not None
-    labelled = benchmark(LabelledSet(name=wanted.name, root=wanted.root), quiet=True)
+    labelled = read_benchmark(wanted.name, wanted.root)
     backbone = exported(run.method.network.backbone, run.world).eval()
     how = labelled, preprocess(run.config), run.compute
     sides = encode_sides(lambda images, _: backbone(images), *how, world=run.world, quiet=True)

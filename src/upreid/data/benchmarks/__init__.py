@@ -10,8 +10,9 @@ from pathlib import Path
 from upreid.data.benchmarks import cuhk03_np, cuhk03_raw, custom, market1501, msmt17, personx
 from upreid.data.benchmarks.benchmark import Benchmark
 from upreid.errors import InputError, nearest
+from upreid.runtime.console import say
 
-__all__ = ["BENCHMARKS", "Benchmark", "read_benchmark"]
+__all__ = ["BENCHMARKS", "Benchmark", "open_benchmark", "read_benchmark"]
 
 BENCHMARKS: dict[str, Callable[[Path], Benchmark]] = {
     "market1501": market1501.read_market1501,
@@ -35,6 +36,17 @@ def read_benchmark(name: str, root: Path) -> Benchmark:
     if name not in BENCHMARKS:
         raise InputError(f"unknown data set '{name}'{_hint(name)}")
     return BENCHMARKS[name](root)
+
+
+def open_benchmark(name: str, root: Path, *, quiet: bool = False) -> Benchmark:
+    """Read a labelled set by its name; unless `quiet`, say what was found, and how it differs from what was published."""
+    labelled = read_benchmark(name, root)
+    if not quiet:
+        counts = ", ".join(f"{part} {labelled.facts[part]['images']}" for part in ("train", "query", "gallery"))
+        say(f"{labelled.name} at {labelled.root}: {counts} images")
+        for difference in labelled.facts.get("differs_from_published", []):
+            say(f"{labelled.name}: {difference}")
+    return labelled
 
 
 def _hint(name: str) -> str:

@@ -1,8 +1,7 @@
-"""The knobs of labelled sets and of retrieval on them."""
+"""Which labelled set, and how much of its training part: torch-free, so that the command line is built from it."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,23 +26,3 @@ class TrainingPart(LabelledSet):
     """Which identities or images those are."""
     split: Path | None = None
     """A split file (`upreid split`, or a list of LUPerson's) that says which images to train on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ranking:
-    """How features are made and compared."""
-
-    neck: Literal["after", "before"] = "after"
-    """Features after or before the BNNeck, where the encoder has one."""
-    flip: bool = False
-    """Average the features of an image and its mirror image."""
-    metric: Literal["cosine", "euclidean"] = "cosine"
-    """Distance between features."""
-    rerank: bool = False
-    """Re-rank with k-reciprocal neighbours."""
-    k1: int = 20
-    """Re-ranking: neighbours that must be mutual."""
-    k2: int = 6
-    """Re-ranking: neighbours that an encoding is averaged over."""
-    lambda_value: float = 0.3
-    """Re-ranking: weight of the original distance."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from upreid.config.labelled import TrainingPart
+from upreid.data.settings import TrainingPart
 from upreid.data.splits import Split, base_names, draw, select
 from upreid.errors import InputError
 from upreid.types import Record

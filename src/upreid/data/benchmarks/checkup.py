@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from upreid.build.labelled import cameras, people
-from upreid.data.benchmarks import Benchmark
+from upreid.data.benchmarks.benchmark import Benchmark
 from upreid.errors import InputError
-from upreid.retrieval.metrics import CMC_RANKS
-from upreid.types import Record
+from upreid.types import Record, cameras, people
+
+HIGHEST_RANK = 10
+"""The highest rank that results report."""
 
 
 @dataclass
@@ -29,8 +30,8 @@ def quick_checkup(labelled: Benchmark) -> Findings:
     check_overlap(labelled, found)
     check_matches(labelled, found)
     entries = len(labelled.gallery)
-    if entries < max(CMC_RANKS):
-        found.remarks.append(f"the gallery has {entries} entries, fewer than rank {max(CMC_RANKS)}")
+    if entries < HIGHEST_RANK:
+        found.remarks.append(f"the gallery has {entries} entries, fewer than rank {HIGHEST_RANK}")
     singles = alone(labelled.train)
     if singles:
         found.remarks.append(f"{singles} training people have one image only: it will be its own hardest positive")

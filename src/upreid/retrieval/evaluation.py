@@ -1,4 +1,4 @@
-"""From a labelled set and an encoder to retrieval results."""
+"""Evaluation of a benchmark: from an encoder and a labelled set to retrieval metrics, with the protocol they were made with."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,34 +12,17 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from upreid.config.labelled import LabelledSet, Ranking
-from upreid.data.benchmarks import Benchmark, read_benchmark
+from upreid.data.benchmarks.benchmark import Benchmark
 from upreid.data.dataset import LabelledImages
 from upreid.models.encoder import Encoder
 from upreid.retrieval.features import Encode, extract
 from upreid.retrieval.metrics import evaluate_distances, evaluate_features
 from upreid.retrieval.ranking import Labelled
 from upreid.retrieval.rerank import reranked_chunks
+from upreid.retrieval.settings import Ranking
 from upreid.runtime.compute import Compute
-from upreid.runtime.console import say
 from upreid.runtime.distributed import ALONE, World, gather_rows
-from upreid.types import Preprocess, Record
-
-
-def benchmark(data: LabelledSet, *, quiet: bool = False) -> Benchmark:
-    """Read a labelled set by its name, and say what was found."""
-    labelled = read_benchmark(data.name, data.root)
-    if not quiet:
-        for sentence in description(labelled):
-            say(sentence)
-    return labelled
-
-
-def description(labelled: Benchmark) -> list[str]:
-    """What was found, where, and how it differs from what was published."""
-    counts = ", ".join(f"{part} {labelled.facts[part]['images']}" for part in ("train", "query", "gallery"))
-    differences = labelled.facts.get("differs_from_published", [])
-    return [f"{labelled.name} at {labelled.root}: {counts} images", *(f"{labelled.name}: {one}" for one in differences)]
+from upreid.types import Preprocess, Record, cameras, people
 
 
 def features(
@@ -166,16 +149,6 @@ def sha256(path: Path) -> str:
     """Hash of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def people(records: Sequence[Record]) -> list[int]:
-    """Person of each record."""
-    return [record.person for record in records if record.person is not None]
-
-
-def cameras(records: Sequence[Record]) -> list[int]:
-    """Camera of each record."""
-    return [record.camera for record in records if record.camera is not None]
 
 
 def result_line(result: dict[str, Any]) -> str:
