@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from upreid.config.finetune import FinetuneConfig
 from upreid.data.augment.downstream import DownstreamAugment, black
 from upreid.data.dataset import LabelledImages
+from upreid.data.loading import make_loader
 from upreid.data.pk_batches import PKBatches
 from upreid.errors import InputError
 from upreid.models.encoder import Encoder
@@ -60,7 +61,7 @@ class TrainingSet:
         if isinstance(self.images, Cached):
             images = (self.images.tensor[places] for places in order)
         else:
-            images = iter(DataLoader(self.images, batch_sampler=order, num_workers=self.compute.workers))
+            images = make_loader(self.images, batch_sampler=order, workers=self.compute.workers)
         for tensor, places in zip(images, order, strict=True):
             yield Batch(images=tensor, people=self.people[places], cameras=self.cameras[places])
 
@@ -69,7 +70,7 @@ class Cached(Dataset[Tensor]):
     """Images decoded once."""
 
     def __init__(self, images: LabelledImages, compute: Compute) -> None:
-        loader = DataLoader(images, batch_size=64, num_workers=compute.workers)
+        loader = make_loader(images, batch_size=64, workers=compute.workers)
         self.tensor: Float[Tensor, "images 3 height width"] = torch.cat(list(loader))
 
     def __len__(self) -> int:

@@ -1,15 +1,15 @@
 """The parts of a pre-training run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from upreid.config.pretrain import PretrainConfig
 from upreid.data.augment import PATCH_PRESETS, PRESETS, Augment, PatchGrid
 from upreid.data.dataset import OriginalImages, Sample, collate
+from upreid.data.loading import make_loader
 from upreid.data.order import StepBatches
 from upreid.data.sources.source import Source
 from upreid.errors import InputError
@@ -77,19 +77,19 @@ def loader(
     world: World,
     first: int,
     last: int,
-) -> DataLoader[Sample]:
+) -> Iterable[Loaded]:
     """This rank's batches for the steps from `first` to `last`, keyed by (seed, epoch, image)."""
     order = StepBatches(len(source), config.train.batch, seed=config.train.seed, first=first, last=last, world=world)
     size = config.augment
     images = OriginalImages(source, height=size.height, width=size.width, limit=config.data.unreadable_share)
     on_cpu = compute.device.type == "cpu"
-    return DataLoader(
+    return make_loader(
         images,
         batch_sampler=order,
-        collate_fn=Prepare(augment if on_cpu else None),
-        num_workers=compute.workers,
-        pin_memory=not on_cpu,
-        prefetch_factor=4 if compute.workers else None,
+        collate=Prepare(augment if on_cpu else None),
+        workers=compute.workers,
+        pin=not on_cpu,
+        prefetch=4,
     )
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from upreid.data.benchmarks.benchmark import Benchmark
 from upreid.data.dataset import LabelledImages
+from upreid.data.loading import make_loader
 from upreid.models.encoder import Encoder
 from upreid.retrieval.features import Encode, extract
 from upreid.retrieval.metrics import evaluate_distances, evaluate_features
@@ -44,7 +44,7 @@ def features(
     num_batches = -(-len(records) // batch)
     first, last = (num_batches * rank // world.size * batch for rank in (world.rank, world.rank + 1))
     own = records[first:last]
-    batches = DataLoader(LabelledImages(own, preprocess), batch_size=batch, num_workers=compute.workers)
+    batches = make_loader(LabelledImages(own, preprocess), batch_size=batch, workers=compute.workers)
     seen = torch.tensor(cameras(own), dtype=torch.long)
     hushed = quiet or not world.is_lead
     return gather_rows(extract(encode, batches, seen, device=compute.device, flip=flip, quiet=hushed), world)
