@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.pretrain import MocoV2Config
 from upreid.models.backbone import create_backbone, num_features
 from upreid.types import Views
 
@@ -20,7 +20,7 @@ Autocast = Callable[[], AbstractContextManager[object]]
 class Plain:
     """Encoders as modules, a Python loop for the momentum copy, one loss after the other."""
 
-    def __init__(self, config: PretrainConfig, batch: Views, autocast: Autocast) -> None:
+    def __init__(self, config: MocoV2Config, batch: Views, autocast: Autocast) -> None:
         self.config, self.batch, self.autocast = config, batch, autocast
         self.encoder = encoder(config, batch.query)
         self.key_encoder = deepcopy(self.encoder)
@@ -71,7 +71,7 @@ class Plain:
         return F.cross_entropy(logits, torch.arange(patches, device=query.device).repeat(images))
 
 
-def encoder(config: PretrainConfig, like: Tensor) -> nn.ModuleDict:
+def encoder(config: MocoV2Config, like: Tensor) -> nn.ModuleDict:
     """A timm backbone and MLP heads, nothing of ours in them."""
     wanted, (height, width) = config.model, like.shape[2:]
     name, channels, last_stride = wanted.backbone, wanted.channels, wanted.last_stride
@@ -98,7 +98,7 @@ def first(logits: Tensor) -> Tensor:
     return torch.zeros(len(logits), dtype=torch.long, device=logits.device)
 
 
-def lightly_moco(config: PretrainConfig, batch: Views, autocast: Autocast) -> Work | None:
+def lightly_moco(config: MocoV2Config, batch: Views, autocast: Autocast) -> Work | None:
     """MoCo v2 as in lightly's example, or None where lightly is not installed (`pip install --group bench`)."""
     try:
         from lightly.loss import NTXentLoss  # pyright: ignore[reportMissingImports]

@@ -22,7 +22,7 @@ from _turns import Seconds, Work, operations, peak_memory, peak_work, ratio, tak
 from upreid.build.pretraining import method as build_method
 from upreid.build.pretraining import patch_grid
 from upreid.config.command_line import parse
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
 from upreid.method import Method, train_step
 from upreid.pretrain.program import build_optimiser
@@ -37,23 +37,23 @@ SIZES = (128, 64), (256, 128)
 CPU_BATCH = {SIZES[0]: 64, SIZES[1]: 16}
 
 
-def read(recipe: str, size: tuple[int, int], given: argparse.Namespace) -> PretrainConfig:
+def read(recipe: str, size: tuple[int, int], given: argparse.Namespace) -> MocoV2Config:
     """A recipe at another size, with one BatchNorm group."""
     words = ["--recipe", recipe, *read_recipe(recipe, "pretrain"), "--data.root", "none", "--out", "none"]
     batch = given.batch or CPU_BATCH[size]
     shape = ["--augment.height", size[0], "--augment.width", size[1], "--train.batch", batch, "--model.bn-groups", 1]
     how = ["--train.device", given.device, "--train.compile" if given.compile else "--train.no-compile"]
-    return parse(PretrainConfig, [*words, *map(str, shape), *how], program="pretrain")
+    return parse(MocoV2Config, [*words, *map(str, shape), *how], program="pretrain")
 
 
-def build(config: PretrainConfig) -> tuple[Method, torch.optim.Optimizer]:
+def build(config: MocoV2Config) -> tuple[Method, torch.optim.Optimizer]:
     """The method of one process, and its optimiser."""
     compute = settle(config.train.device, 1, 0, workers_wanted=0)
     method = build_method(config, compute, World(), 1)
     return method, build_optimiser(config, method)
 
 
-def noise_views(config: PretrainConfig, device: torch.device) -> Views:
+def noise_views(config: MocoV2Config, device: torch.device) -> Views:
     """Noise in the shapes of one step of UP-ReID."""
     height, width, grid = config.augment.height, config.augment.width, patch_grid(config)
 
@@ -71,7 +71,7 @@ def noise_views(config: PretrainConfig, device: torch.device) -> Views:
     )
 
 
-def candidates(config: PretrainConfig, moco_config: PretrainConfig) -> dict[str, Work]:
+def candidates(config: MocoV2Config, moco_config: MocoV2Config) -> dict[str, Work]:
     """Every step that is measured, by name."""
     method, optimiser = build(config)
     moco, moco_optimiser = build(moco_config)

@@ -22,7 +22,7 @@ from upreid.build.pretraining import Loaded, augmentation, loader
 from upreid.build.pretraining import method as build_method
 from upreid.commands.synth import synthesise
 from upreid.config.command_line import parse
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
 from upreid.data.sources.recognise import open_source
 from upreid.method import train_step
@@ -39,17 +39,17 @@ STEPS_TO_START = 5
 """Before the clock runs: the worker starts, and what it has made ahead is used up."""
 
 
-def read(given: argparse.Namespace, recipe: str, data: Path) -> PretrainConfig:
+def read(given: argparse.Namespace, recipe: str, data: Path) -> MocoV2Config:
     """The recipe on these images."""
     words = ["--recipe", recipe, *read_recipe(recipe, "pretrain"), "--data.root", str(data), "--out", "none"]
     batch = ["--train.batch", str(given.batch)] if given.batch else []
-    return parse(PretrainConfig, [*words, *batch, "--train.device", given.device], program="pretrain")
+    return parse(MocoV2Config, [*words, *batch, "--train.device", given.device], program="pretrain")
 
 
 class Run:
     """What a run is made of, without its files."""
 
-    def __init__(self, config: PretrainConfig, compute: Compute) -> None:
+    def __init__(self, config: MocoV2Config, compute: Compute) -> None:
         self.config, self.compute = config, compute
         self.images = open_source(config.data.root, cfs_share=config.data.cfs_share, patience=config.data.patience)
         self.augment = augmentation(config)

@@ -12,7 +12,7 @@ from torch._dynamo.testing import CompileCounter
 from upreid.build.pretraining import method as build_method
 from upreid.build.state import exported
 from upreid.config.command_line import parse
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
 from upreid.method import Method, train_step
 from upreid.pretrain.program import build_optimiser
@@ -42,7 +42,7 @@ def build(*flags: str) -> tuple[Method, torch.optim.Optimizer]:
     required = ["--recipe", "laptop", "--data.root", "none", "--out", "none", "--train.batch", str(BATCH)]
     small = ["--model.channels", "8", "--model.embed-dim", "16", "--contrast.queue", "40", "--model.bn-groups", "1"]
     recipe = read_recipe("laptop", "pretrain")
-    config = parse(PretrainConfig, [*required, *recipe, *required, *small, *flags], program="pretrain")
+    config = parse(MocoV2Config, [*required, *recipe, *required, *small, *flags], program="pretrain")
     method = build_method(config, settle("cpu", 1, 0, workers_wanted=0), World(), 1)
     optimiser = build_optimiser(config, method)
     for group in optimiser.param_groups:

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from upreid.build.pretraining import augmentation
 from upreid.build.pretraining import method as build_method
 from upreid.config.command_line import parse
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
 from upreid.data.augment.downstream import DownstreamAugment
 from upreid.method import train_step
@@ -54,11 +54,11 @@ class WaitsForNothing(TorchDispatchMode):
         return result
 
 
-def settings(*flags: str) -> PretrainConfig:
+def settings(*flags: str) -> MocoV2Config:
     required = ["--recipe", "laptop", "--data.root", "none", "--out", "none", "--train.batch", str(BATCH)]
     small = ["--model.channels", "4", "--model.embed-dim", "16", "--contrast.queue", "20"]
     recipe = read_recipe("laptop", "pretrain")
-    return parse(PretrainConfig, [*required, *recipe, *required, *small, *flags], program="pretrain")
+    return parse(MocoV2Config, [*required, *recipe, *required, *small, *flags], program="pretrain")
 
 
 def originals(height: int = 128, width: int = 64) -> ImageBatch:

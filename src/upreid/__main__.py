@@ -70,12 +70,12 @@ def dispatch(words: list[str]) -> int:
 
 def pretrain(words: list[str]) -> int:
     """Start or resume a pre-training."""
-    return with_recipe("pretrain", "upreid.config.pretrain", "PretrainConfig", words)
+    return with_recipe("pretrain", words)
 
 
 def finetune(words: list[str]) -> int:
     """Start or resume a fine-tuning."""
-    return with_recipe("finetune", "upreid.config.finetune", "FinetuneConfig", words)
+    return with_recipe("finetune", words)
 
 
 def evaluate(words: list[str]) -> int:
@@ -110,7 +110,7 @@ def synth(words: list[str]) -> int:
 
 def demo(words: list[str]) -> int:
     """Run the tour."""
-    return run("demo", "upreid.config.tours", "DemoConfig", words)
+    return with_places("demo", "upreid.config.tours", "DemoConfig", [], words)
 
 
 def diagnose(words: list[str]) -> int:
@@ -139,12 +139,13 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 }
 
 
-def with_recipe(name: str, module: str, schema: str, words: list[str]) -> int:
+def with_recipe(name: str, words: list[str]) -> int:
     """Put the flags of the recipe that `words` begin with ahead of the user's."""
+    from upreid.config.methods import schema_of
     from upreid.config.recipe import read_recipe, recipe_names
 
     if words and words[0] in ("-h", "--help"):
-        return run(name, module, schema, words)
+        return run(name, schema_of(name, words), words)
     if words and words[0] == "--resume":
         if len(words) != 2:
             raise InputError(
@@ -154,15 +155,17 @@ def with_recipe(name: str, module: str, schema: str, words: list[str]) -> int:
     if not words or words[0].startswith("--"):
         raise InputError(f"upreid {name} needs a recipe first; known: {', '.join(recipe_names(name))}")
     recipe, *flags = words
-    return run(name, module, schema, ["--recipe", recipe, *read_recipe(recipe, name), *flags])
+    words = ["--recipe", recipe, *read_recipe(recipe, name), *flags]
+    return run(name, schema_of(name, words), words)
 
 
 def with_places(name: str, module: str, schema: str, fields: list[str], words: list[str]) -> int:
     """Take the words before the first flag as the flags `fields`; the last of them takes all that are left."""
+    kind = getattr(import_module(module), schema)
     flags = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
     places, rest = words[:flags], words[flags:]
     if {"-h", "--help"} & set(rest):
-        return run(name, module, schema, ["--help"])
+        return run(name, kind, ["--help"])
     wanted = [field for field in fields if f"--{field}" not in rest]
     if len(places) < len(wanted):
         words_wanted = " ".join(field.upper() for field in wanted)
@@ -171,14 +174,14 @@ def with_places(name: str, module: str, schema: str, fields: list[str], words: l
     for field in wanted[:-1]:
         given += [f"--{field}", *places[:1]]
         places = places[1:]
-    return run(name, module, schema, [*given, *([f"--{wanted[-1]}", *places] if wanted and places else []), *rest])
+    return run(name, kind, [*given, *([f"--{wanted[-1]}", *places] if wanted and places else []), *rest])
 
 
-def run(name: str, module: str, schema: str, words: list[str]) -> int:
+def run(name: str, schema: type[Any], words: list[str]) -> int:
     """Parse, then import the program and run it."""
     from upreid.config.command_line import parse
 
-    code = program(name).run(parse(getattr(import_module(module), schema), words, program=name))
+    code = program(name).run(parse(schema, words, program=name))
     return code if isinstance(code, int) else 0
 
 

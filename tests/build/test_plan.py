@@ -2,15 +2,15 @@ import pytest
 
 from upreid.build.plan import explanations, make_plan
 from upreid.config.command_line import parse
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
 from upreid.errors import InputError
 from upreid.runtime.distributed import World
 
 
-def config(recipe: str, *flags: str) -> PretrainConfig:
+def config(recipe: str, *flags: str) -> MocoV2Config:
     words = ["--recipe", recipe, *read_recipe(recipe, "pretrain"), "--data.root", "images", "--out", "run", *flags]
-    return parse(PretrainConfig, words, program="pretrain")
+    return parse(MocoV2Config, words, program="pretrain")
 
 
 def test_lupersons_numbers_come_out_of_its_recipe() -> None:

@@ -2,7 +2,7 @@ import pytest
 
 from upreid.build.pretraining import network
 from upreid.config.command_line import parse
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
 from upreid.errors import InputError
 from upreid.models.network import Network
@@ -10,7 +10,7 @@ from upreid.models.network import Network
 
 def made(*flags: str) -> Network:
     words = ["--recipe", "laptop", *read_recipe("laptop", "pretrain"), "--data.root", "images", "--out", "run"]
-    return network(parse(PretrainConfig, [*words, "--model.channels", "4", *flags], program="pretrain"))
+    return network(parse(MocoV2Config, [*words, "--model.channels", "4", *flags], program="pretrain"))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from upreid.build.saved import saved_config, share_done
 from upreid.config.command_line import known_flags, parse
 from upreid.config.finetune import FinetuneConfig
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
 from upreid.data.benchmarks import read_benchmark
 from upreid.data.sources.recognise import open_source
@@ -26,7 +26,7 @@ from upreid.types import Record
 
 pytestmark = pytest.mark.slow
 often = settings(settings.get_profile("often"), max_examples=250)
-SCHEMAS = {"pretrain": PretrainConfig, "finetune": FinetuneConfig}
+SCHEMAS = {"pretrain": MocoV2Config, "finetune": FinetuneConfig}
 visible = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=8)
 numbers = st.integers().map(str) | st.floats().map(str)
 anything = visible | numbers | st.sampled_from(["", "-", "--", "=", "None", "true"])
@@ -71,7 +71,7 @@ def test_a_recipe_is_read_or_refused(tmp_path: Path, form: str, text: str, table
     path.write_bytes(b'program = "pretrain"\n' * (form != "table") + written[form])
     flags = accepts(read_recipe, str(path), "pretrain")
     if flags is not None:
-        accepts(parse, PretrainConfig, ["--recipe", "r", "--data.root", "x", "--out", "y", *flags], program="pretrain")
+        accepts(parse, MocoV2Config, ["--recipe", "r", "--data.root", "x", "--out", "y", *flags], program="pretrain")
 
 
 def test_recipes_that_are_each_others_base_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ json_values = st.recursive(
 @given(table=st.dictionaries(st.sampled_from(["program", "settings", "resolved"]), json_values), raw=few_bytes)
 def test_a_saved_configuration_is_read_or_refused(tmp_path: Path, table: dict[str, Any], raw: bytes | None) -> None:
     (tmp_path / "config.json").write_bytes(json.dumps({"program": "pretrain"} | table).encode() if raw is None else raw)
-    accepts(saved_config, tmp_path, PretrainConfig, "pretrain")
+    accepts(saved_config, tmp_path, "pretrain")
     assert share_done(tmp_path) == 0
 
 

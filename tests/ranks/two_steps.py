@@ -13,7 +13,7 @@ from upreid.build.pretraining import method as build_method
 from upreid.build.pretraining import patch_grid
 from upreid.build.state import exported
 from upreid.config.command_line import parse
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
 from upreid.data.augment import PatchGrid
 from upreid.method import train_step
@@ -43,7 +43,7 @@ def main(out: Path, flags: list[str]) -> None:
     required = ["--recipe", "laptop", "--data.root", "none", "--out", str(out), "--train.batch", str(BATCH)]
     small = ["--model.channels", "4", "--model.embed-dim", "16", "--contrast.queue", "20"]
     recipe = read_recipe("laptop", "pretrain")
-    config = parse(PretrainConfig, [*required, *recipe, *required, *small, *flags], program="pretrain")
+    config = parse(MocoV2Config, [*required, *recipe, *required, *small, *flags], program="pretrain")
     compute = settle("cpu", 1, 0, workers_wanted=0)
     with join(compute.device) as world:
         plan = make_plan(config, 100, world)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from upreid.config.grid import grid_of, read_grid, shipped_grids
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.pretrain import MocoV2Config
 from upreid.errors import InputError
 from upreid.study.cells import cells_of
 from upreid.study.lines import Machine, check_lines, line_of, machine, parsed, resumed
@@ -49,7 +49,7 @@ def test_pre_trainings_of_a_shipped_grid_can_be_planned(name: str, tmp_path: Pat
         if cell.program != "pretrain" or cell.seed != 1:
             continue
         config = parsed(line_of(cell, Places(tmp_path), CPU))
-        assert isinstance(config, PretrainConfig)
+        assert isinstance(config, MocoV2Config)
         make_plan(config, 12 * cell.people["identities"], World())
         patch_grid(config).patch_size(config.augment.height, config.augment.width)
 

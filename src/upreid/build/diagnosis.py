@@ -13,7 +13,7 @@ from upreid.build.pretraining import loader, patch_grid, preprocess, regions
 from upreid.build.pretraining import method as build_method
 from upreid.build.saved import saved_config, saved_state
 from upreid.build.state import restore_module
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.pretrain import MocoV2Config
 from upreid.data.augment import PATCH_PRESETS, PRESETS, Augment
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source
@@ -31,7 +31,7 @@ from upreid.types import ImageBatch, Views
 class TakenUp:
     """A run as it was last saved; nothing done here is saved."""
 
-    config: PretrainConfig
+    config: MocoV2Config
     hash: str
     method: Method
     compute: Compute
@@ -44,7 +44,7 @@ def take_up(folder: Path, compute: Compute, unlabelled: Path | None = None) -> T
 
     `unlabelled` is where its images are now, if they have moved.
     """
-    config = saved_config(folder, PretrainConfig, "pretrain")
+    config = saved_config(folder, "pretrain")
     state = saved_state(config, States(folder))
     if state is None:
         raise InputError(f"no state in {folder}: the run was stopped before its first save; resume it first")

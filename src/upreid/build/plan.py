@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.pretrain import MocoV2Config
 from upreid.errors import InputError
 from upreid.losses import intrinsic
 from upreid.runtime.distributed import World
@@ -28,7 +28,7 @@ class Plan:
         return self.lr * warmup_cosine(step, total=self.steps, warmup=self.warmup)
 
 
-def make_plan(config: PretrainConfig, num_images: int, world: World) -> Plan:
+def make_plan(config: MocoV2Config, num_images: int, world: World) -> Plan:
     """Turn epochs into steps and scale the learning rate.
 
     Raises InputError for settings that contradict each other, the data, or the number of processes.
@@ -52,7 +52,7 @@ def make_plan(config: PretrainConfig, num_images: int, world: World) -> Plan:
     )
 
 
-def check_numbers(config: PretrainConfig) -> None:
+def check_numbers(config: MocoV2Config) -> None:
     """Refuse numbers outside their range."""
     positive = {
         "--train.batch": config.train.batch,
@@ -97,7 +97,7 @@ def check_numbers(config: PretrainConfig) -> None:
         raise InputError(f"--contrast.momentum {config.contrast.momentum}: must be between 0 and 1")
 
 
-def check_batch(config: PretrainConfig, num_images: int, world: World) -> None:
+def check_batch(config: MocoV2Config, num_images: int, world: World) -> None:
     """The batch must fit the data and divide over processes, backward passes and BatchNorm groups."""
     batch, train = config.train.batch, config.train
     if batch > num_images:
@@ -120,7 +120,7 @@ def check_batch(config: PretrainConfig, num_images: int, world: World) -> None:
         )
 
 
-def check_contrast(config: PretrainConfig) -> None:
+def check_contrast(config: MocoV2Config) -> None:
     """A patch needs negatives, and as many as hard mining is to keep."""
     wanted = config.intrinsic
     if wanted.weight > 0:
@@ -129,7 +129,7 @@ def check_contrast(config: PretrainConfig) -> None:
         intrinsic.check_negatives(available, wanted.hardest)
 
 
-def explanations(config: PretrainConfig, plan: Plan, world: World) -> list[str]:
+def explanations(config: MocoV2Config, plan: Plan, world: World) -> list[str]:
     """What a reader of the log should know about how this run computes."""
     optim, half = config.optim, plan.num_images // 2
     lines = [
@@ -146,7 +146,7 @@ def explanations(config: PretrainConfig, plan: Plan, world: World) -> list[str]:
     return lines
 
 
-def batch_norm_line(config: PretrainConfig, world: World) -> str:
+def batch_norm_line(config: MocoV2Config, world: World) -> str:
     """Which protection against the BatchNorm leak is on."""
     groups = config.model.bn_groups * config.train.accumulate
     if config.model.sync_bn:
@@ -158,7 +158,7 @@ def batch_norm_line(config: PretrainConfig, world: World) -> str:
     return "BatchNorm: one process, one group: query and key share statistics (--model.bn-groups 4 avoids it)"
 
 
-def term_lines(config: PretrainConfig) -> str:
+def term_lines(config: MocoV2Config) -> str:
     """The two I2 terms in words."""
     cut = config.intrinsic
     patches = f" on {cut.rows}x{cut.columns} patches of {'the map' if cut.source == 'map' else 'pixels'}, {cut.preset}"

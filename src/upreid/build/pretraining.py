@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.pretrain import MocoV2Config
 from upreid.data.augment import PATCH_PRESETS, PRESETS, Augment, PatchGrid
 from upreid.data.dataset import OriginalImages, Sample, collate
 from upreid.data.loading import make_loader
@@ -25,13 +25,13 @@ from upreid.runtime.distributed import World, averaging
 from upreid.types import ImageBatch, Preprocess, Views
 
 
-def preprocess(config: PretrainConfig) -> Preprocess:
+def preprocess(config: MocoV2Config) -> Preprocess:
     """Input size and normalisation of a pre-training run."""
     wanted = config.augment
     return Preprocess(height=wanted.height, width=wanted.width, mean=wanted.mean, std=wanted.std)
 
 
-def augmentation(config: PretrainConfig) -> Augment:
+def augmentation(config: MocoV2Config) -> Augment:
     """What turns originals into views; views that no term needs are not made."""
     return Augment(
         PRESETS[config.augment.preset],
@@ -43,12 +43,12 @@ def augmentation(config: PretrainConfig) -> Augment:
     )
 
 
-def grid(config: PretrainConfig) -> PatchGrid:
+def grid(config: MocoV2Config) -> PatchGrid:
     """The grid that a picture, or its feature map, is cut on."""
     return PatchGrid(rows=config.intrinsic.rows, columns=config.intrinsic.columns)
 
 
-def patch_grid(config: PretrainConfig) -> PatchGrid:
+def patch_grid(config: MocoV2Config) -> PatchGrid:
     """The grid of what the network gets: a picture in one piece, where the network cuts the map."""
     return PatchGrid(rows=1, columns=1) if config.intrinsic.source == "map" else grid(config)
 
@@ -70,7 +70,7 @@ class Prepare:
 
 
 def loader(
-    config: PretrainConfig,
+    config: MocoV2Config,
     source: Source,
     augment: Augment,
     compute: Compute,
@@ -93,7 +93,7 @@ def loader(
     )
 
 
-def network(config: PretrainConfig) -> Network:
+def network(config: MocoV2Config) -> Network:
     """Backbone and heads, with the weights of `train.seed`."""
     torch.manual_seed(config.train.seed)
     wanted = config.model
@@ -113,7 +113,7 @@ def network(config: PretrainConfig) -> Network:
     return sync_batch_norm(net) if wanted.sync_bn else group_batch_norm(net, wanted.bn_groups)
 
 
-def regions(config: PretrainConfig, backbone: nn.Module) -> tuple[int, int] | None:
+def regions(config: MocoV2Config, backbone: nn.Module) -> tuple[int, int] | None:
     """Rows and columns that the feature map is cut in; None where pixels are cut. InputError where the backbone cannot do it."""
     name, size = config.model.backbone, (config.augment.height, config.augment.width)
     feature_size(backbone, name, *patch_grid(config).patch_size(*size))
@@ -123,7 +123,7 @@ def regions(config: PretrainConfig, backbone: nn.Module) -> tuple[int, int] | No
     return config.intrinsic.rows, config.intrinsic.columns
 
 
-def method(config: PretrainConfig, compute: Compute, world: World, steps_per_epoch: int) -> Method:
+def method(config: MocoV2Config, compute: Compute, world: World, steps_per_epoch: int) -> Method:
     """Network, momentum copy, queues and terms."""
     if config.model.sync_bn and compute.device.type == "cpu":
         raise InputError("--model.sync-bn works on GPUs only, and this run is on cpu; leave it out (shuffle-BN is on)")
@@ -159,12 +159,12 @@ def method(config: PretrainConfig, compute: Compute, world: World, steps_per_epo
     )
 
 
-def bn_shares(config: PretrainConfig, world: World) -> int:
+def bn_shares(config: MocoV2Config, world: World) -> int:
     """In how many parts BatchNorm sees the batch of a step."""
     return world.size * config.model.bn_groups * config.train.accumulate
 
 
-def consistency_term(config: PretrainConfig, steps_per_epoch: int) -> ConsistencyTerm | None:
+def consistency_term(config: MocoV2Config, steps_per_epoch: int) -> ConsistencyTerm | None:
     """The global consistency term, or None at weight 0."""
     wanted = config.consistency
     if wanted.weight == 0:
@@ -178,7 +178,7 @@ def consistency_term(config: PretrainConfig, steps_per_epoch: int) -> Consistenc
     )
 
 
-def intrinsic_term(config: PretrainConfig, steps_per_epoch: int) -> IntrinsicTerm | None:
+def intrinsic_term(config: MocoV2Config, steps_per_epoch: int) -> IntrinsicTerm | None:
     """The intrinsic contrast term, or None at weight 0."""
     wanted = config.intrinsic
     if wanted.weight == 0:

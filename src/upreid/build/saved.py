@@ -2,10 +2,11 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from upreid.config.command_line import parse
-from upreid.config.files import digest, read_json, to_dict, to_flags
+from upreid.config.files import digest, read_json, to_flags
+from upreid.config.methods import schema_of
 from upreid.errors import InputError
 from upreid.models.encoder import read_file
 from upreid.runtime.console import logging_to, say
@@ -14,10 +15,8 @@ from upreid.runtime.folder import claim
 from upreid.runtime.journal import read_journal
 from upreid.runtime.states import States
 
-Config = TypeVar("Config")
 
-
-def saved_config(folder: Path, schema: type[Config], program: str) -> Config:
+def saved_config(folder: Path, program: str) -> Any:
     """The configuration that the run in `folder` was started with; the folder may have moved."""
     if not (folder / "config.json").is_file():
         raise InputError(f"nothing to resume at {folder}: no config.json; give the --out of an earlier run")
@@ -27,7 +26,8 @@ def saved_config(folder: Path, schema: type[Config], program: str) -> Config:
     settings = saved.get("settings")
     if not isinstance(settings, dict):
         raise InputError(f"{folder / 'config.json'} has no table of settings; restore it, or start anew")
-    return parse(schema, to_flags(settings | {"out": str(folder)}), program=program)
+    flags = to_flags(settings | {"out": str(folder)})
+    return parse(schema_of(program, flags), flags, program=program)
 
 
 def open_run(
@@ -54,7 +54,7 @@ def open_run(
 def saved_state(config: Any, states: States) -> dict[str, Any] | None:
     """Load the last whole state; None where there is none. InputError where it is of another configuration."""
     state = states.load()
-    if state is not None and state["hash"] != digest(to_dict(config)):
+    if state is not None and state["hash"] != digest(config):
         raise InputError(
             f"the state in {config.out} was saved with another configuration than {config.out / 'config.json'} says, "
             "or by another version of upreid; restore that file, go on with that version, or start a new run"

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from upreid.config.training import ComputeConfig
 from upreid.data.settings import LabelledSet
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiagnoseConfig:
+class DiagnoseConfig(ComputeConfig):
     """Look into a pre-training run: what its terms do to the embeddings, and whether they are solved by a shortcut."""
 
     run: Path
@@ -22,9 +22,3 @@ class DiagnoseConfig:
     """Unlabelled images to look at; all where there are fewer."""
     seed: int = 1
     """Of the choice of images and their views."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Auto takes a GPU where there is one."""
-    threads: int | None = None
-    """CPU threads; by default the cores that the workers leave."""
-    workers: int | None = None
-    """Processes that read images."""

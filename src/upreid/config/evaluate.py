@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from upreid.config.training import ComputeConfig
 from upreid.data.settings import LabelledSet
 from upreid.retrieval.settings import Ranking
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(Ranking):
+class EvaluateConfig(Ranking, ComputeConfig):
     """Retrieval with an encoder on a labelled set, its own or another one (cross-domain)."""
 
     encoder: Path
@@ -23,9 +23,3 @@ class EvaluateConfig(Ranking):
     """Input width; the header's where not given."""
     batch: int = 128
     """Images per forward."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Auto takes a GPU where there is one."""
-    threads: int | None = None
-    """CPU threads; by default the cores that the workers leave."""
-    workers: int | None = None
-    """Processes that read images."""

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from upreid.config.training import TrainingConfig
 from upreid.errors import InputError
 
 
@@ -27,29 +29,34 @@ def without_none(table: dict[str, Any]) -> dict[str, Any]:
     return {key: without_none(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
-WITHOUT_EFFECT = {
-    "out",
-    "monitor",
-    "tensorboard",
-    "root",
-    "threads",
-    "workers",
-    "save_every",
-    "keep_states",
-    "patience",
-}
-"""Settings that decide where, how fast and how closely watched a run is, not what comes of it."""
+def digest(config: TrainingConfig) -> str:
+    """Return sixteen hex digits over everything that decides the result of a training.
+
+    What decides nothing (`without_effect`) is left out, and so is a setting that is younger than the first saved states
+    (`added_later`) while it has its default: a state saved before it existed can still be resumed.
+    """
+    return hash_of(effective(config, without=config.without_effect, later=config.added_later))
 
 
-def digest(saved: dict[str, Any]) -> str:
-    """Sixteen hex digits over everything that decides a result."""
-    return hashlib.sha256(json.dumps(effective(saved), sort_keys=True).encode()).hexdigest()[:16]
+def effective(section: Any, prefix: str = "", *, without: Sequence[str], later: Sequence[str]) -> dict[str, Any]:
+    """The settings of a section that decide a result; `without` and `later` name fields by their full path."""
+    kept: dict[str, Any] = {}
+    for field in fields(section):
+        path, value = prefix + field.name, getattr(section, field.name)
+        if path in without or (path in later and value == default_of(field)):
+            continue
+        kept[field.name] = effective(value, f"{path}.", without=without, later=later) if is_dataclass(value) else value
+    return kept
 
 
-def effective(table: dict[str, Any]) -> dict[str, Any]:
-    """Drop what has no effect, at every level."""
-    kept = {key: value for key, value in table.items() if key not in WITHOUT_EFFECT}
-    return {key: effective(value) if isinstance(value, dict) else value for key, value in kept.items()}
+def default_of(field: Field[Any]) -> Any:
+    """The default of a field; MISSING where it has none."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def hash_of(table: dict[str, Any]) -> str:
+    """Return sixteen hex digits over a table of settings."""
+    return hashlib.sha256(json.dumps(table, default=str, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """The knobs of fine-tuning."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from upreid.data.settings import TrainingPart
+from upreid.config.training import TrainConfig, TrainingConfig
+from upreid.data.settings import TrainingImages
 from upreid.retrieval.settings import Ranking
 
 
@@ -95,7 +95,7 @@ class Loss:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimiser:
+class FinetuneOptimiser:
     """Warm-up, then steps or a cosine."""
 
     name: Literal["adam", "sgd"] = "adam"
@@ -121,52 +121,39 @@ class Optimiser:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
-    """The loop."""
+class FinetuneTrain(TrainConfig):
+    """How long a fine-tuning takes, how it is saved, and how it computes."""
 
     identities: int = 16
-    """People per batch (P), over all processes."""
+    """Number of people in a batch (P), over all processes."""
     images: int = 4
-    """Images of each (K)."""
+    """Number of images of each person in a batch (K)."""
     epochs: float = 120.0
-    """Passes over the images."""
-    steps: int | None = None
-    """Optimiser steps; overrules `epochs`."""
+    """Number of passes over the images."""
     freeze_epochs: float = 0.0
-    """The backbone stands still for so long, while head and classifier learn."""
-    seed: int = 1
-    """Of head, order and augmentation."""
-    save_every: int = 1000
-    """Steps between states to resume from."""
-    keep_states: int = 2
-    """So many of the last states are kept: where the newest turns out damaged, a run goes on from the one before."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Auto takes a GPU where there is one."""
-    threads: int | None = None
-    """CPU threads; by default the cores that the workers leave."""
-    workers: int | None = None
-    """Processes that read images."""
-    bf16: bool = False
-    """Forward in bfloat16 (autocast)."""
-    channels_last: bool = False
-    """Keep images channels-last: faster convolutions on GPUs."""
+    """Number of epochs during which the backbone is frozen, while head and classifier learn."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
+class FinetuneConfig(TrainingConfig):
     """Fine-tune an encoder on a labelled set, and evaluate it."""
 
-    recipe: str
-    """Name of a shipped recipe, or a path to one."""
+    added_later: ClassVar[tuple[str, ...]] = (
+        *TrainingConfig.added_later,
+        "data.unreadable_share",
+        "train.accumulate",
+        "train.compile",
+    )
+
+    method: str = "supervised"
+    """Name of the training method; the recipe chooses it."""
     init: str
     """An encoder file, a checkpoint of LUPerson's or MoCo's, a tag of timm's, or `random`."""
-    data: TrainingPart
-    out: Path
-    """Folder of the run; new, or empty."""
+    data: TrainingImages
     input: Input = field(default_factory=Input)
     random: RandomStart = field(default_factory=RandomStart)
     head: Head = field(default_factory=Head)
     loss: Loss = field(default_factory=Loss)
-    optim: Optimiser = field(default_factory=Optimiser)
-    train: Train = field(default_factory=Train)
+    optim: FinetuneOptimiser = field(default_factory=FinetuneOptimiser)
+    train: FinetuneTrain = field(default_factory=FinetuneTrain)
     test: Ranking = field(default_factory=Ranking)

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from upreid.data.settings import UnlabelledSet
+
 
 @dataclass(frozen=True, kw_only=True)
-class PackConfig:
+class PackConfig(UnlabelledSet):
     """Pack images into tar shards that training reads at random; any source that `upreid pretrain` takes."""
 
     src: Path
@@ -22,9 +24,3 @@ class PackConfig:
     """Images per shard."""
     workers: int | None = None
     """Processes; all cores where not given."""
-    unreadable_share: float = 0.01
-    """Stop when more than this share of the images cannot be read; fewer are left out, and named in the manifest."""
-    cfs_share: float = 1.0
-    """Of a folder with a ranked CFS_list.pkl, take so large a share from the top."""
-    patience: float = 600.0
-    """Seconds to wait for storage that does not answer, before packing stops."""

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from upreid.config.training import TrainConfig, TrainingConfig
+from upreid.data.settings import UnlabelledSet
+
 ConsistencyReading = Literal["g-queue", "g-batch", "g-cos", "g-pos", "g-key", "g-rel"]
 IntrinsicReading = Literal["i-a", "i-b", "i-c", "i-d"]
 PatchSource = Literal["pixels", "map"]
@@ -12,17 +15,11 @@ AugmentPreset = Literal["luperson", "luperson-jitter", "person", "person-jitter"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
+class Images(UnlabelledSet):
     """Where unlabelled images come from."""
 
     root: Path
     """Folder of images (any nesting), a packed set, an lmdb, or tar archives; recognised (docs/sources.md)."""
-    unreadable_share: float = 0.01
-    """Stop when more than this share of the images cannot be read."""
-    cfs_share: float = 1.0
-    """Of a folder with a ranked CFS_list.pkl, take so large a share from the top."""
-    patience: float = 600.0
-    """Seconds to wait for storage that does not answer, before the run stops."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +109,7 @@ class Intrinsic:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimiser:
+class PretrainOptimiser:
     """What moves the weights: warm-up and a cosine in every case."""
 
     name: Literal["sgd", "adamw"] = "sgd"
@@ -130,65 +127,32 @@ class Optimiser:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
-    """The loop."""
+class PretrainTrain(TrainConfig):
+    """How long a pre-training takes, how it is saved, and how it computes."""
 
     batch: int = 256
-    """Images per optimiser step, over all processes."""
+    """Number of images in an optimiser step, over all processes."""
     epochs: float = 200.0
-    """Passes over the images."""
-    steps: int | None = None
-    """Optimiser steps; overrules `epochs`."""
-    accumulate: int = 1
-    """Split the queries of a step into so many backward passes; each is a BatchNorm group of its own."""
-    seed: int = 1
-    """Of weights, order, augmentation and queue."""
-    save_every: int = 1000
-    """Steps between states to resume from."""
-    keep_states: int = 2
-    """So many of the last states are kept: where the newest turns out damaged, a run goes on from the one before."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Auto takes a GPU where there is one."""
-    threads: int | None = None
-    """CPU threads of the step; by default the cores that the workers leave."""
-    workers: int | None = None
-    """Processes that read (and on a CPU augment) images; by default one on two cores, more on larger machines."""
-    bf16: bool = False
-    """Forward in bfloat16 (autocast)."""
-    compile: bool = False
-    """Compile the backbone with torch.compile."""
-    channels_last: bool = False
-    """Keep images channels-last: faster convolutions; with `bn_groups` above 1 they are copied back and forth instead."""
+    """Number of passes over the images."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Monitor:
-    """Retrieval on a labelled set while training; it observes only."""
+class PretrainConfig(TrainingConfig):
+    """Pre-train an encoder on unlabelled person crops; every method of `upreid pretrain` has these sections."""
 
-    every_epochs: float = 0.0
-    """0: never."""
-    name: str = "market1501"
-    """Layout of the labelled set."""
-    root: Path | None = None
-    """Folder of the labelled set."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
-    """Pre-train an encoder on unlabelled person crops: MoCo v2 with intra-identity regularisation."""
-
-    recipe: str
-    """Name of a shipped recipe, or a path to one."""
     data: Images
-    out: Path
-    """Folder of the run; new, or empty."""
     augment: Augmentation = field(default_factory=Augmentation)
     model: Model = field(default_factory=Model)
+    optim: PretrainOptimiser = field(default_factory=PretrainOptimiser)
+    train: PretrainTrain = field(default_factory=PretrainTrain)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MocoV2Config(PretrainConfig):
+    """Pre-train an encoder on unlabelled person crops: MoCo v2 with intra-identity regularisation."""
+
+    method: str = "moco-v2"
+    """Name of the training method; the recipe chooses it."""
     contrast: Contrast = field(default_factory=Contrast)
     consistency: Consistency = field(default_factory=Consistency)
     intrinsic: Intrinsic = field(default_factory=Intrinsic)
-    optim: Optimiser = field(default_factory=Optimiser)
-    train: Train = field(default_factory=Train)
-    monitor: Monitor = field(default_factory=Monitor)
-    tensorboard: bool = False
-    """Also write TensorBoard events (extra `tensorboard`)."""

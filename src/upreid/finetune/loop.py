@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from upreid.build.finetuning import Batch, Schedule, TrainingSet, set_frozen
 from upreid.build.state import exported, module_state
-from upreid.config.files import digest, to_dict
+from upreid.config.files import digest
 from upreid.config.finetune import FinetuneConfig
 from upreid.data.augment.downstream import DownstreamAugment
 from upreid.losses.circle import circle_logits
@@ -128,7 +128,7 @@ def closing(run: Session, steps_done: int) -> bool:
 def save(run: Session, steps_done: int) -> None:
     """Write `encoder.safetensors` and a state, once every loss up to here is known to be finite."""
     run.record.read()
-    hash_ = digest(to_dict(run.config))
+    hash_ = digest(run.config)
     state = {"step": steps_done, "hash": hash_, "world_size": run.world.size}
     state |= {**module_state("trainee", run.net, run.world), "optimiser": run.optimiser.state_dict()}
     encoder = exported(run.net.encoder, run.world)

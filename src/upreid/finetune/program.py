@@ -45,7 +45,7 @@ def run(config: FinetuneConfig) -> int:
 
 def resume(folder: Path) -> int:
     """Go on from the last state in `folder`, with the configuration that it was started with."""
-    return session(saved_config(folder, FinetuneConfig, "finetune"), resumes=True)
+    return session(saved_config(folder, "finetune"), resumes=True)
 
 
 def session(config: FinetuneConfig, *, resumes: bool) -> int:
@@ -120,7 +120,7 @@ def introduce(config: FinetuneConfig, plan: Schedule, compute: Compute, world: W
     if (config.out / "config.json").exists():
         return
     settings = to_dict(config)
-    facts = {"program": "finetune", "hash": digest(settings), "settings": settings}
+    facts = {"program": "finetune", "hash": digest(config), "settings": settings}
     resolved = {
         "steps": plan.steps,
         "device": str(compute.device),

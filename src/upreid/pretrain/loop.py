@@ -8,8 +8,8 @@ import torch
 from upreid.build.plan import Plan
 from upreid.build.pretraining import Loaded, augmentation, loader, preprocess
 from upreid.build.state import capture, exported
-from upreid.config.files import digest, to_dict
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.files import digest
+from upreid.config.pretrain import MocoV2Config
 from upreid.data.benchmarks import read_benchmark
 from upreid.data.dataset import SkipLedger
 from upreid.data.sources.source import Source
@@ -35,7 +35,7 @@ LICENCE_NOTE = (
 class Session:
     """One process's part in a run."""
 
-    config: PretrainConfig
+    config: MocoV2Config
     plan: Plan
     compute: Compute
     world: World
@@ -110,7 +110,7 @@ def closing(run: Session, steps_done: int) -> bool:
 def save(run: Session, steps_done: int) -> None:
     """Write `encoder.safetensors` and a state, once every loss up to here is known to be finite."""
     run.record.read()
-    hash_ = digest(to_dict(run.config))
+    hash_ = digest(run.config)
     state = {"step": steps_done, "hash": hash_, "skipped": run.ledger.state()}
     state |= {"images": len(run.source), "source": run.source.fingerprint}
     state |= capture(run.method, run.optimiser)
@@ -121,7 +121,7 @@ def save(run: Session, steps_done: int) -> None:
         run.states.save(state)
 
 
-def header(config: PretrainConfig, recipe_hash: str, step: int) -> EncoderHeader:
+def header(config: MocoV2Config, recipe_hash: str, step: int) -> EncoderHeader:
     """What the encoder file says about itself."""
     return EncoderHeader(
         backbone=config.model.backbone,

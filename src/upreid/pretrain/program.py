@@ -12,7 +12,7 @@ from upreid.build.pretraining import method as build_method
 from upreid.build.saved import open_run, saved_config
 from upreid.build.state import restore
 from upreid.config.files import digest, to_dict
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.pretrain import MocoV2Config
 from upreid.data.dataset import SkipLedger
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source
@@ -30,17 +30,17 @@ from upreid.runtime.record import Record
 from upreid.runtime.tensorboard import TensorBoard
 
 
-def run(config: PretrainConfig) -> int:
+def run(config: MocoV2Config) -> int:
     """Train from the start; return the exit code: 0, or 128 + the signal that asked to stop."""
     return session(config, resumes=False)
 
 
 def resume(folder: Path) -> int:
     """Go on from the last state in `folder`, with the configuration that it was started with."""
-    return session(saved_config(folder, PretrainConfig, "pretrain"), resumes=True)
+    return session(saved_config(folder, "pretrain"), resumes=True)
 
 
-def session(config: PretrainConfig, *, resumes: bool) -> int:
+def session(config: MocoV2Config, *, resumes: bool) -> int:
     """Build the parts, claim the folder, train. Nothing is written before everything has been built."""
     on_cpu = config.train.device == "cpu" or not torch.cuda.is_available()
     wishes = config.train.device, config.train.threads, config.train.workers
@@ -82,7 +82,7 @@ def session(config: PretrainConfig, *, resumes: bool) -> int:
             return train(part, first)
 
 
-def build_optimiser(config: PretrainConfig, method: Method) -> torch.optim.Optimizer:
+def build_optimiser(config: MocoV2Config, method: Method) -> torch.optim.Optimizer:
     """SGD or AdamW over every parameter, as MoCo and LUPerson; the rate is set at every step."""
     wanted, parameters = config.optim, method.network.parameters()
     if wanted.name == "adamw":
@@ -92,7 +92,7 @@ def build_optimiser(config: PretrainConfig, method: Method) -> torch.optim.Optim
     )
 
 
-def make_sinks(config: PretrainConfig, world: World, first: int) -> list[Journal | TensorBoard]:
+def make_sinks(config: MocoV2Config, world: World, first: int) -> list[Journal | TensorBoard]:
     """Where numbers go: the journal, and TensorBoard where asked for; rank 0 only."""
     if not world.is_lead:
         return []
@@ -100,7 +100,7 @@ def make_sinks(config: PretrainConfig, world: World, first: int) -> list[Journal
     return [Journal(config.out / "metrics.jsonl", resume_at=first), *views]
 
 
-def check_images(config: PretrainConfig, source: Source, state: dict[str, Any]) -> None:
+def check_images(config: MocoV2Config, source: Source, state: dict[str, Any]) -> None:
     """Refuse a state that was made from other images."""
     if state["images"] != len(source):
         raise InputError(
@@ -114,7 +114,7 @@ def check_images(config: PretrainConfig, source: Source, state: dict[str, Any]) 
         )
 
 
-def introduce(config: PretrainConfig, plan: Plan, world: World, compute: Compute) -> None:
+def introduce(config: MocoV2Config, plan: Plan, world: World, compute: Compute) -> None:
     """Write config.json if it is not there yet, and say how this run computes and what is promised of resuming it."""
     compute.announce()
     for line in explanations(config, plan, world):
@@ -131,7 +131,7 @@ def introduce(config: PretrainConfig, plan: Plan, world: World, compute: Compute
     settings = to_dict(config)
     resolved = {"steps": plan.steps, "lr": plan.lr, "images": plan.num_images, "world_size": world.size}
     compute_facts = {"device": str(compute.device), "threads": compute.threads, "workers": compute.workers}
-    config_json = {"program": "pretrain", "hash": digest(settings), "settings": settings}
+    config_json = {"program": "pretrain", "hash": digest(config), "settings": settings}
     write_text(
         config.out / "config.json",
         json.dumps({**config_json, "resolved": resolved | compute_facts, **provenance()}, indent=2) + "\n",

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from upreid.config.files import digest
+from upreid.config.files import hash_of
 from upreid.config.flag_tables import merged
 from upreid.config.grid_checks import SEEDS_APART
 from upreid.config.recipe import recipe_table
@@ -12,6 +12,18 @@ from upreid.config.study import Arm, Grid, Setting
 from upreid.synthetic.corpus_folder import GENERATOR
 
 PRETRAIN = "pretrain"
+WITHOUT_EFFECT = {
+    "out",
+    "monitor",
+    "tensorboard",
+    "root",
+    "threads",
+    "workers",
+    "save_every",
+    "keep_states",
+    "patience",
+}
+"""Flags that decide where, how fast and how closely watched a cell is computed, but not its result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +75,7 @@ class Cell:
 
         Nor does a changed default: a grid that is to outlive one writes its flags out, as those of the package do.
         """
-        return digest(self.settings)
+        return hash_of(effective(self.settings))
 
 
 def cells_of(grid: Grid) -> list[Cell]:
@@ -121,3 +133,9 @@ def people(grid: Grid, corpus: str | None) -> dict[str, Any]:
     """Name of a corpus, and what it is made from."""
     name = corpus or grid.corpus
     return {"corpus": name, "people": asdict(grid.corpora[name])}
+
+
+def effective(table: dict[str, Any]) -> dict[str, Any]:
+    """Drop what has no effect, at every level."""
+    kept = {key: value for key, value in table.items() if key not in WITHOUT_EFFECT}
+    return {key: effective(value) if isinstance(value, dict) else value for key, value in kept.items()}

@@ -12,8 +12,7 @@ from upreid.config.command_line import parse
 from upreid.config.diagnose import DiagnoseConfig
 from upreid.config.evaluate import EvaluateConfig
 from upreid.config.files import read_json
-from upreid.config.finetune import FinetuneConfig
-from upreid.config.pretrain import PretrainConfig
+from upreid.config.methods import schema_of
 from upreid.config.recipe import flags, read_recipe
 from upreid.config.study import Corpus
 from upreid.errors import InputError
@@ -23,10 +22,8 @@ from upreid.study.cells import Cell
 from upreid.study.places import Places
 
 SCHEMAS = {
-    "pretrain": PretrainConfig,
-    "finetune": FinetuneConfig,
-    "evaluate": EvaluateConfig,
-    "diagnose": DiagnoseConfig,
+    "evaluate": (EvaluateConfig, "--encoder"),
+    "diagnose": (DiagnoseConfig, "--run"),
 }
 RESULT_FILES = {"finetune": "retrieval.json", "evaluate": "retrieval.json", "diagnose": "diagnosis.json"}
 
@@ -106,9 +103,11 @@ def check_lines(cells: Sequence[Cell], places: Places, machine: Machine) -> None
 def parsed(line: Sequence[str]) -> Any:
     """The configuration that a program makes of its command line."""
     program, first, *rest = line
-    place = {"evaluate": "--encoder", "diagnose": "--run"}.get(program)
-    before = [place, first] if place else ["--recipe", first, *read_recipe(first, program)]
-    return parse(SCHEMAS[program], [*before, *rest], program=program)
+    if program in SCHEMAS:
+        schema, place = SCHEMAS[program]
+        return parse(schema, [place, first, *rest], program=program)
+    words = ["--recipe", first, *read_recipe(first, program), *rest]
+    return parse(schema_of(program, words), words, program=program)
 
 
 def resumed(cell: Cell, folder: Path, line: Sequence[str]) -> list[str] | None:
