@@ -19,9 +19,10 @@ COMPUTE = Compute(device=torch.device("cpu"), threads=1, workers=0)
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from upreid.commands.synth import synthesise
+    from upreid.synthetic.settings import CorpusSettings
 
     out = tmp_path_factory.mktemp("people") / "corpus"
-    synthesise(out, identities=6, seed=1, height=64, width=32, workers=1)
+    synthesise(out, CorpusSettings(identities=6, height=64, width=32), workers=1)
     return out
 
 
