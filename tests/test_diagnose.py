@@ -8,8 +8,8 @@ import torch
 from upreid.build import diagnosis
 from upreid.build.diagnosis import gradient_norms, take_up, views_of
 from upreid.commands.diagnose import pairs_of_people
+from upreid.data.records import Record
 from upreid.runtime.compute import Compute
-from upreid.types import Record
 
 TINY = "--model.channels 4 --train.batch 8 --model.bn-groups 2 --contrast.queue 16 --train.steps 4"
 ALONE = "--train.threads 1 --train.workers 0 --train.device cpu"

@@ -14,6 +14,7 @@ from torch import Tensor
 from upreid.data.benchmarks.benchmark import Benchmark
 from upreid.data.dataset import LabelledImages
 from upreid.data.loading import make_loader
+from upreid.data.records import Record, cameras, people
 from upreid.models.encoder import Encoder
 from upreid.retrieval.features import Encode, extract
 from upreid.retrieval.metrics import evaluate_distances, evaluate_features
@@ -22,7 +23,7 @@ from upreid.retrieval.rerank import reranked_chunks
 from upreid.retrieval.settings import Ranking
 from upreid.runtime.compute import Compute
 from upreid.runtime.distributed import ALONE, World, gather_rows
-from upreid.types import Preprocess, Record, cameras, people
+from upreid.types import Preprocess
 
 
 def features(
