@@ -1,3 +1,4 @@
+import itertools
 import json
 import signal
 import subprocess
@@ -7,6 +8,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
+from upreid.config.tours import DemoConfig
+from upreid.demo.places import Places
+from upreid.demo.tour import all_jobs
 
 SETTINGS = ["--identities", "34", "--epochs", "2", "--finetune-epochs", "1", "--identity-share", "1", "--seeds", "2"]
 
@@ -34,6 +39,28 @@ class Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+@pytest.mark.parametrize("name", ["pretrain-moco", "finetune-upreid-2"])
+def test_an_interrupted_run_is_continued_or_moved_aside_and_never_deleted(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def command(out: Path) -> list[str]:
+        return next(job for job in all_jobs(DemoConfig(out=out), Places(out)) if job.name == name).words()
+
+    line = command(Path("demo"))
+    flags = dict(itertools.pairwise(line))
+    folder = tmp_path / flags["--out"]
+    folder.mkdir(parents=True)
+    settings = {"data": {"root": flags["--data.root"]}, "init": flags.get("--init")}
+    (folder / "config.json").write_text(json.dumps({"program": line[0], "settings": settings}))
+    assert command(Path("demo")) == [line[0], "--resume", flags["--out"]]
+    assert command(tmp_path / "demo") == [line[0], "--resume", str(folder)]
+    (folder / "config.json").write_text(json.dumps({"program": line[0], "settings": {"data": {"root": "other"}}}))
+    assert command(Path("demo")) == line
+    assert (folder.with_name(f"{folder.name}.aside-1") / "config.json").exists()
 
 
 @pytest.mark.slow

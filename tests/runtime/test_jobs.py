@@ -65,6 +65,17 @@ def test_what_is_left_to_do_when_a_job_has_ended_is_done_once_and_may_fail(tmp_p
     assert len(seconds) == 1
 
 
+def test_a_job_whose_command_cannot_be_settled_fails_and_the_others_go_on(tmp_path: Path) -> None:
+    def refuse() -> list[str]:
+        raise InputError("the folder is in use")
+
+    begun: list[str] = []
+    bad = Job(name="bad", words=refuse, is_done=lambda: False, work=1.0)
+    with pytest.raises(InputError, match=r"1 failed \(bad\) and 1 that need them"):
+        run_jobs([bad, job("next", begun, needs=("bad",)), job("good", begun)], tmp_path, slots=[{}], keeps_going=True)
+    assert begun == ["good"]
+
+
 def test_each_slot_has_its_own_environment(tmp_path: Path) -> None:
     fitting = [{"PYTHONHOME": "nowhere"}]  # no Python starts with it: the variable reached the process
     with pytest.raises(InputError, match="failed with exit code 1"):

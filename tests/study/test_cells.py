@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from upreid.config.grid import grid_of, read_grid, shipped_grids
 from upreid.config.pretrain import MocoV2Config
 from upreid.errors import InputError
 from upreid.study.cells import cells_of
-from upreid.study.lines import Machine, check_lines, line_of, machine, parsed, resumed
+from upreid.study.lines import Machine, check_lines, line_of, machine, parsed
 from upreid.study.memory import recall, remember
 from upreid.study.places import Places
 
@@ -130,15 +129,3 @@ def test_slots_follow_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         machine("cuda", None)
     with pytest.raises(InputError, match="--slots 0"):
         machine("cpu", 0)
-
-
-def test_an_interrupted_training_goes_on_unless_its_images_have_moved(tmp_path: Path) -> None:
-    cell = next(cell for cell in cells_of(grid_of(TABLE, "x")) if cell.program == "pretrain")
-    line, folder = line_of(cell, Places(tmp_path), CPU), tmp_path / cell.name
-    assert resumed(cell, folder, line) is None
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(
-        json.dumps({"settings": {"data": {"root": str(Places(tmp_path).wild("people"))}}})
-    )
-    assert resumed(cell, folder, line) == ["pretrain", "--resume", str(folder)]
-    assert resumed(cell, folder, line_of(cell, Places(tmp_path / "moved"), CPU)) is None

@@ -70,10 +70,11 @@ def test_a_study_killed_outright_goes_on_and_results_carried_elsewhere_are_all_t
     process.send_signal(signal.SIGKILL)
     process.wait()
 
-    done = run(tmp_path)
+    done = run(tmp_path, "--out", str(tmp_path / "out"))  # it was "out" before
     assert done.returncode == 0, done.stderr
     assert f"All {CELLS} cells are finished." in done.stdout
     assert "begun: synth-people" not in done.stderr
+    assert "moved" not in done.stderr
     assert "resuming" in (tmp_path / "out" / "logs" / "pretrain" / "both-s1.log").read_text()
     results = {
         path.relative_to(tmp_path / "out/results"): json.loads(path.read_text())

@@ -1,7 +1,6 @@
 """What the tour does: which jobs there are, and where their results lie."""
 
 import json
-import shutil
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from upreid.runtime.console import say
 from upreid.runtime.files import write_text
 from upreid.runtime.folder import claim
 from upreid.runtime.jobs import Job, run_jobs
+from upreid.runtime.resume import continued
 
 RECIPES = {"moco": "moco-laptop", "upreid": "laptop"}
 WORK = {"synth": 1.0, "moco": 4.0, "upreid": 9.0, "finetune": 0.6}
@@ -72,12 +72,11 @@ def pretraining(config: DemoConfig, places: Places, start: str) -> Job:
     folder = places.pretrained(start)
 
     def words() -> list[str]:
-        if (folder / "config.json").exists():
-            return ["pretrain", "--resume", str(folder)]
         length = ["--train.epochs", str(config.epochs), "--train.seed", str(config.seed)]
         watch = ["--monitor.every-epochs", "4", "--monitor.root", str(places.corpus / "market1501")]
         where = ["--data.root", str(places.corpus / "wild"), "--out", str(folder)]
-        return ["pretrain", RECIPES[start], *where, *length, *watch, *ONE_THREAD]
+        line = ["pretrain", RECIPES[start], *where, *length, *watch, *ONE_THREAD]
+        return continued(line, folder, {"data.root": str(places.corpus / "wild")})
 
     return Job(
         name=f"pretrain-{start}",
@@ -94,12 +93,12 @@ def finetuning(config: DemoConfig, places: Places, start: str, seed: int) -> Job
     folder = places.finetuned(start, seed)
 
     def words() -> list[str]:
-        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted one left
         init = "random" if start == "random" else str(places.pretrained(start) / "encoder.safetensors")
         data = ["--data.name", "market1501", "--data.root", str(places.corpus / "market1501")]
         length = ["--train.epochs", str(config.finetune_epochs), "--train.seed", str(seed)]
         share = ["--data.identity-share", str(config.identity_share), "--out", str(folder)]
-        return ["finetune", "laptop-bot", "--init", init, *data, *share, *length, *ONE_THREAD]
+        line = ["finetune", "laptop-bot", "--init", init, *data, *share, *length, *ONE_THREAD]
+        return continued(line, folder, {"data.root": str(places.corpus / "market1501"), "init": init})
 
     return Job(
         name=f"finetune-{start}-{seed}",

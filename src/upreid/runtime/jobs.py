@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from upreid.errors import InputError
+from upreid.errors import InputError, UpreidError
 from upreid.runtime.console import Meter, progress, say
 from upreid.runtime.interrupt import Stop, listen
 from upreid.runtime.processes import Slot, halt, launch
@@ -62,11 +62,14 @@ class Shift:
             job = next((job for job in self.waiting if self.finished.issuperset(job.needs)), None)
             if job is None:
                 return
-            say(f"begun: {job.name}")
-            self.running[slot] = Running(
-                job, launch(job.words(), log_of(job, self.logs), self.slots[slot]), time.monotonic()
-            )
             self.waiting.remove(job)
+            try:
+                words = job.words()
+            except UpreidError as error:
+                self.fail(job, error)
+                continue
+            say(f"begun: {job.name}")
+            self.running[slot] = Running(job, launch(words, log_of(job, self.logs), self.slots[slot]), time.monotonic())
 
     def look(self) -> None:
         """Take note of jobs that have ended."""
@@ -76,12 +79,16 @@ class Shift:
             del self.running[slot]
             try:
                 conclude(run, self.logs)
-            except InputError as error:
-                say(str(error))
-                self.failed[run.job.name] = str(error)
-                self.leave_out(run.job.name)
+            except UpreidError as error:
+                self.fail(run.job, error)
             else:
                 self.finished.add(run.job.name)
+
+    def fail(self, job: Job, error: UpreidError) -> None:
+        """Say why a job failed; the jobs that need it cannot run."""
+        say(str(error))
+        self.failed[job.name] = str(error)
+        self.leave_out(job.name)
 
     def leave_out(self, name: str) -> None:
         """Jobs that need a failed one cannot run, nor can those that need them."""

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,14 +10,15 @@ import torch
 from upreid.config.command_line import parse
 from upreid.config.diagnose import DiagnoseConfig
 from upreid.config.evaluate import EvaluateConfig
-from upreid.config.files import read_json
+from upreid.config.files import to_dict
+from upreid.config.flag_tables import flat
 from upreid.config.methods import schema_of
 from upreid.config.recipe import flags, read_recipe
 from upreid.config.study import Corpus
 from upreid.errors import InputError
 from upreid.runtime.compute import cores
 from upreid.runtime.jobs import Slot
-from upreid.study.cells import Cell
+from upreid.study.cells import Cell, effective
 from upreid.study.places import Places
 
 SCHEMAS = {
@@ -110,10 +110,8 @@ def parsed(line: Sequence[str]) -> Any:
     return parse(schema_of(program, words), words, program=program)
 
 
-def resumed(cell: Cell, folder: Path, line: Sequence[str]) -> list[str] | None:
-    """How an interrupted training goes on; None where there is nothing to go on from, or its images have moved."""
-    path = folder / "config.json"
-    if cell.program not in ("pretrain", "finetune") or not path.exists():
-        return None
-    root = read_json(path).get("settings", {}).get("data", {}).get("root")
-    return [cell.program, "--resume", str(folder)] if root == line[line.index("--data.root") + 1] else None
+def identity(cell: Cell, line: Sequence[str]) -> dict[str, Any]:
+    """The settings by which a run is known to be that of a cell: every flag of the cell, its seed, data and encoder."""
+    config = flat(to_dict(parsed(line)))
+    names = [*flat(effective(cell.settings["flags"])), "train.seed", "data.root", "init"]
+    return {name: config[name] for name in names if name in config}

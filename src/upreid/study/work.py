@@ -1,16 +1,14 @@
 """Cells as jobs: what each waits for, when it is done, how it goes on."""
 
-import shutil
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from upreid.build.saved import encoder_is_whole, share_done
 from upreid.config.study import Grid
-from upreid.runtime.folder import wait_until_free
 from upreid.runtime.jobs import Job
+from upreid.runtime.resume import continued
 from upreid.study.cells import PRETRAIN, Cell
-from upreid.study.lines import Machine, line_of, resumed, synth_line
+from upreid.study.lines import Machine, identity, line_of, synth_line
 from upreid.study.places import Places
 from upreid.study.results import read_result, write_result
 
@@ -64,23 +62,13 @@ def job_of(cell: Cell, places: Places, machine: Machine, study: str, grid: Grid,
     needs = [f"synth-{cell.corpus}", *([cell.source.name] if cell.source else [])]
     return Job(
         name=cell.name,
-        words=lambda: start(cell, folder, line),
+        words=lambda: continued(line, folder, identity(cell, line)),
         is_done=lambda: is_done,
         done_share=partial(share_done, folder),
         work=work_of(cell, grid),
         needs=tuple(needs),
         finish=partial(write_result, cell, places, study, line),
     )
-
-
-def start(cell: Cell, folder: Path, line: list[str]) -> list[str]:
-    """Go on where a run was stopped; else begin anew, and leave nothing of what was there."""
-    wait_until_free(folder)  # a study that was killed outright leaves processes that are still saving
-    going_on = resumed(cell, folder, line)
-    if going_on is None:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    return going_on or line
 
 
 def work_of(cell: Cell, grid: Grid) -> float:

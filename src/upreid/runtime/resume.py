@@ -1,0 +1,72 @@
+"""The folder of an interrupted run: the run is continued, or its folder is moved aside; it is never deleted."""
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from upreid.runtime.console import say
+from upreid.runtime.files import ASIDE
+from upreid.runtime.folder import NOT_BEGUN, claim, wait_until_free
+
+RESUMABLE = ("pretrain", "finetune")
+
+
+def continued(line: Sequence[str], folder: Path, settings: Mapping[str, Any]) -> list[str]:
+    """Return the command that continues the run in `folder`, or `line`, which begins it, where there is none.
+
+    `settings` are those by which `line` and the saved run are known to be the same, such as `{"train.seed": 1}`; two
+    spellings of one path are equal. A folder that holds anything else is moved aside, and that is said. Raises
+    InputError where a process still works in it.
+    """
+    wait_until_free(folder)  # a tour that was killed outright leaves processes that are still saving
+    if is_begun(folder):
+        reason = obstacle(line[0], folder, settings)
+        if reason is None:
+            return [line[0], "--resume", str(folder)]
+        move_aside(folder, reason)
+    return list(line)
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a run, or something else, has left more in `folder` than a new run may find there."""
+    entries = folder.iterdir() if folder.is_dir() else ()
+    return any(entry.name not in NOT_BEGUN and not entry.name.endswith(f".{ASIDE}") for entry in entries)
+
+
+def obstacle(program: str, folder: Path, settings: Mapping[str, Any]) -> str | None:
+    """Say why the run in `folder` cannot be continued with `settings`; None where it can."""
+    if program not in RESUMABLE:
+        return f"upreid {program} starts anew"
+    try:
+        saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        owner, found = saved["program"], {name: value_of(saved["settings"], name) for name in settings}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "its config.json is missing or damaged"
+    if owner != program:
+        return f"it holds a run of {owner}"
+    name = next((name for name, value in settings.items() if not is_same(found[name], value)), None)
+    return None if name is None else f"its --{name.replace('_', '-')} is {found[name]} and not {settings[name]}"
+
+
+def value_of(table: Mapping[str, Any], name: str) -> Any:
+    """Look up a dotted name such as `train.seed`; None where there is no such setting."""
+    first, _, rest = name.partition(".")
+    return value_of(table[first], rest) if rest and table.get(first) is not None else table.get(first)
+
+
+def is_same(first: Any, second: Any) -> bool:
+    """Whether two values are equal, or two spellings of one path."""
+    if isinstance(first, str) and isinstance(second, str):
+        return first == second or Path(first).resolve() == Path(second).resolve()
+    return first == second
+
+
+def move_aside(folder: Path, reason: str) -> Path:
+    """Rename `folder` to a free name beside it; InputError where another process works in it."""
+    free = next(path for path in (folder.with_name(f"{folder.name}.aside-{n}") for n in count(1)) if not path.exists())
+    with claim(folder, resume=True):
+        folder.rename(free)
+    say(f"{folder} cannot be continued ({reason}); it was moved to {free}")
+    return free
