@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from upreid.retrieval.metrics import evaluate_distances, evaluate_features
-from upreid.retrieval.ranking import Labelled
+from upreid.retrieval.ranking import Labels
 
 ROUNDS, DIRECTIONS = 3, 64
 MARKET = {"queries": 3_368, "gallery": 15_913, "people": 750, "distractors": 2_798, "cameras": 6}
@@ -28,7 +28,7 @@ Matrix = NDArray[np.float32]
 Scores = tuple[float, float]
 
 
-def problem(*, queries: int, gallery: int, people: int, distractors: int, cameras: int) -> tuple[Matrix, Labelled]:
+def problem(*, queries: int, gallery: int, people: int, distractors: int, cameras: int) -> tuple[Matrix, Labels]:
     """Noisy points of some people, queries first, with distractors of person 0 in the gallery."""
     numbers = np.random.default_rng(0)
     query_people = np.arange(queries) % people + 1
@@ -36,7 +36,7 @@ def problem(*, queries: int, gallery: int, people: int, distractors: int, camera
     centres = numbers.standard_normal((people + 1, DIRECTIONS), dtype=np.float32)
     points = numbers.standard_normal((queries + gallery, DIRECTIONS), dtype=np.float32)
     points += centres[np.concatenate([query_people, gallery_people])]
-    labels = Labelled(
+    labels = Labels(
         query_people=query_people,
         gallery_people=gallery_people,
         query_cameras=numbers.integers(1, cameras + 1, queries),
@@ -45,13 +45,13 @@ def problem(*, queries: int, gallery: int, people: int, distractors: int, camera
     return points, labels
 
 
-def upreid(distances: Matrix, labels: Labelled) -> Scores:
+def upreid(distances: Matrix, labels: Labels) -> Scores:
     """Ours, in chunks as it would come from features."""
     found = evaluate_distances((distances[start : start + 512] for start in range(0, len(distances), 512)), labels)
     return found["mAP"], found["rank1"]
 
 
-def plain_loop(distances: Matrix, labels: Labelled) -> Scores:
+def plain_loop(distances: Matrix, labels: Labels) -> Scores:
     """Sort every row, walk down the ranking: what most evaluators do."""
     precisions, firsts = [], []
     for row, person, camera in zip(distances, labels.query_people, labels.query_cameras, strict=True):
@@ -65,7 +65,7 @@ def plain_loop(distances: Matrix, labels: Labelled) -> Scores:
     return 100 * float(np.mean(precisions)), 100 * float(np.mean(firsts))
 
 
-def full_argsort(distances: Matrix, labels: Labelled) -> Scores:
+def full_argsort(distances: Matrix, labels: Labels) -> Scores:
     """Sort all rows at once, then work on whole matrices."""
     order = np.argsort(distances, axis=1, kind="stable")
     is_same = labels.gallery_people[order] == labels.query_people[:, None]
@@ -84,7 +84,7 @@ def held() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def from_distances(evaluate: Callable[[Matrix, Labelled], Scores]) -> tuple[Scores, float, float]:
+def from_distances(evaluate: Callable[[Matrix, Labels], Scores]) -> tuple[Scores, float, float]:
     """Scores, best seconds and MiB above the distances."""
     torch.set_num_threads(1)
     points, labels = problem(**MARKET)

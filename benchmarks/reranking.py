@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from upreid.retrieval import rerank
 from upreid.retrieval.metrics import evaluate_distances
-from upreid.retrieval.ranking import Labelled
+from upreid.retrieval.ranking import Labels
 
 SMALL = (500, 2_500)
 IMAGES_PER_PERSON, CAMERAS, DIRECTIONS, NOISE = 11, 6, 64, 1.2
@@ -31,7 +31,7 @@ MSMT17 = 93_820
 Features = NDArray[np.float32]
 
 
-def problem(queries: int, gallery: int, dimensions: int) -> tuple[Features, Features, Labelled]:
+def problem(queries: int, gallery: int, dimensions: int) -> tuple[Features, Features, Labels]:
     """Features around people, in few directions of many as networks make them, and who the people are."""
     numbers = np.random.default_rng(0)
     count = queries + gallery
@@ -42,7 +42,7 @@ def problem(queries: int, gallery: int, dimensions: int) -> tuple[Features, Feat
     points *= NOISE
     points += centres[people]
     features = points @ numbers.standard_normal((DIRECTIONS, dimensions), dtype=np.float32)
-    labels = Labelled(
+    labels = Labels(
         query_people=people[:queries],
         query_cameras=cameras[:queries],
         gallery_people=people[queries:],

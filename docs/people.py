@@ -7,12 +7,14 @@ Six people of the reference benchmark, a row each, as six cameras see them.
 
 from pathlib import Path
 
-from upreid.synthetic.settings import CorpusSettings
+from upreid.commands.synth import recipe_of
+from upreid.config.tours import SynthConfig
 from upreid.synthetic.sheet import contact_sheet
 
 
 def main() -> None:
-    contact_sheet(Path("docs/people.png"), CorpusSettings(identities=600))
+    config = SynthConfig(out=Path("docs"), identities=600)
+    contact_sheet(config.out / "people.png", recipe_of(config))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from upreid.data.benchmarks import open_benchmark
 from upreid.models.encoder import load_encoder
-from upreid.retrieval.evaluation import features
+from upreid.retrieval.features import features
 from upreid.runtime.compute import settle
 from upreid.runtime.distributed import World
 
@@ -96,7 +97,7 @@ def test_the_shares_of_all_ranks_are_the_whole_in_order(
     encoder, compute = load_encoder(run / "encoder.safetensors"), settle("cpu", 1, 0, workers_wanted=0)
     how = encoder, labelled.gallery, encoder.preprocess, compute
     whole = features(*how, batch=5, quiet=True)
-    monkeypatch.setattr("upreid.retrieval.evaluation.gather_rows", lambda rows, _: rows)
+    monkeypatch.setattr("upreid.retrieval.features.gather_rows", lambda rows, _: rows)
     parts = [features(*how, World(rank, size), batch=5, quiet=True) for rank in range(size)]
     assert torch.equal(torch.cat([part for part in parts if len(part)]), whole)
     assert sum(map(len, parts)) == 27

@@ -10,16 +10,16 @@ from upreid.errors import InputError
 from upreid.retrieval import ranking
 from upreid.retrieval.inputs import as_features
 from upreid.retrieval.metrics import evaluate_distances, evaluate_features
-from upreid.retrieval.ranking import Labelled, entries_before, top_ranked
+from upreid.retrieval.ranking import UNKNOWN_CAMERA, Labels, distance_chunks, entries_before, rank_queries
 
 NUMBERS = ("mAP", "mAP_trapezoid", "rank1", "rank5", "rank10", "mINP")
 
 
-def labels(query_people, gallery_people, query_cameras=None, gallery_cameras=None) -> Labelled:
+def labels(query_people, gallery_people, query_cameras=None, gallery_cameras=None) -> Labels:
     def array(values, like, fill):
         return np.array([fill] * len(like) if values is None else values)
 
-    return Labelled(
+    return Labels(
         query_people=np.array(query_people),
         gallery_people=np.array(gallery_people),
         query_cameras=array(query_cameras, query_people, 1),
@@ -27,7 +27,7 @@ def labels(query_people, gallery_people, query_cameras=None, gallery_cameras=Non
     )
 
 
-def brute_force(distances, marks: Labelled) -> dict[str, float]:
+def brute_force(distances, marks: Labels) -> dict[str, float]:
     """Rank every gallery by hand, one entry after the other."""
     rows = []
     for row, person, camera in zip(distances, marks.query_people, marks.query_cameras, strict=True):
@@ -150,7 +150,7 @@ def test_chunks_change_nothing(features, metric, monkeypatch) -> None:
 
 def test_metrics_are_the_distances_they_are_called(features) -> None:
     query, gallery, *marks = features
-    marked = Labelled(query_people=marks[0], gallery_people=marks[1], query_cameras=marks[2], gallery_cameras=marks[3])
+    marked = Labels(query_people=marks[0], gallery_people=marks[1], query_cameras=marks[2], gallery_cameras=marks[3])
     euclidean = ((query[:, None].astype(np.float64) - gallery[None]) ** 2).sum(-1)
     length = np.linalg.norm(query, axis=1)[:, None] * np.linalg.norm(gallery, axis=1)
     cosine = 1 - query.astype(np.float64) @ gallery.T / length
@@ -191,8 +191,8 @@ def test_a_gallery_smaller_than_the_ranks_is_no_trouble() -> None:
         ({"gallery_ids": [7, 8, 9]}, "none of the people in 2 queries"),
         ({"query_cameras": [1, 2], "gallery_cameras": [1, 2, 2]}, "from another camera"),
         ({"query_features": np.array([[0.0, np.nan], [1, 0]])}, "1 of 2 query features are not finite"),
-        ({"query_features": np.zeros((2, 3))}, "3 dimensions, gallery features 2"),
-        ({"query_features": np.zeros(2)}, r"shape \(2,\)"),
+        ({"query_features": np.ones((2, 3))}, "3 dimensions, gallery features 2"),
+        ({"query_features": np.ones(2)}, r"shape \(2,\)"),
         ({"gallery_ids": [1, 2]}, "gallery ids have shape"),
         ({"metric": "manhattan"}, "cosine or euclidean"),
     ],
@@ -234,13 +234,167 @@ def test_fewer_distances_than_queries_are_noticed() -> None:
         evaluate_distances([np.zeros((1, 2))], labels([1, 2], [1, 2]))
 
 
-def test_the_first_of_a_ranking_leave_junk_out_and_name_matches(features) -> None:
+@settings(max_examples=200, deadline=None)
+@given(problem=problems(), first=st.integers(1, 14))
+def test_the_first_of_a_ranking_are_those_of_a_stable_sort_without_junk(problem, first) -> None:
+    distances, marks = problem
+    for row, number, ranked in zip(distances, range(9), rank_queries([distances], marks, first=first), strict=False):
+        is_junk = (marks.gallery_people == marks.query_people[number]) & (
+            marks.gallery_cameras == marks.query_cameras[number]
+        )
+        kept = [place for place in np.argsort(row, kind="stable") if not is_junk[place]]
+        assert ranked.first.tolist() == kept[:first]
+        is_match = marks.gallery_people[kept] == marks.query_people[number]
+        assert ranked.ranks.tolist() == (np.flatnonzero(is_match) + 1).tolist()
+        if is_match.any():
+            assert ranked.nearest in np.array(kept)[is_match & (row[kept] == row[kept][is_match].min())]
+            assert ranked.is_tied == (row[kept][~is_match] == row[kept][is_match].min()).any()
+
+
+def test_an_unknown_camera_is_nobody_elses(features) -> None:
     query, gallery, *marks = features
-    marked = Labelled(query_people=marks[0], gallery_people=marks[1], query_cameras=marks[2], gallery_cameras=marks[3])
-    places, hits = top_ranked(query, gallery, marked, k=3)
-    first = np.mean([row[0] for row, own in zip(hits, marks[0], strict=True) if (marks[1] == own).any()])
-    assert 100 * first == pytest.approx(evaluate_features(*features)["rank1"], abs=2)
-    for number, (row, hit) in enumerate(zip(places, hits, strict=True)):
-        assert len(row) == 3
-        assert np.array_equal(hit, marks[1][row] == marks[0][number])
-        assert not (hit & (marks[3][row] == marks[2][number])).any()
+    unknown = [np.full(len(cameras), UNKNOWN_CAMERA) for cameras in marks[2:]]
+    marked = Labels(
+        query_people=marks[0], gallery_people=marks[1], query_cameras=unknown[0], gallery_cameras=unknown[1]
+    )
+    everything = brute_force(
+        next(distance_chunks(query, gallery, metric="cosine")),
+        labels(marks[0], marks[1], np.arange(50), np.arange(150) + 50),
+    )
+    for cameras in ((None, None), (None, marks[3]), ([None] * 50, marks[3].tolist()), (marks[2], [None] * 150)):
+        result = evaluate_features(query, gallery, *marks[:2], *cameras)
+        assert numbers(result) == pytest.approx(everything)
+        assert result["protocol"]["same_person_same_camera"] == "kept, since no cameras are known"
+    assert numbers(evaluate_distances(distance_chunks(query, gallery, metric="cosine"), marked)) == pytest.approx(
+        everything
+    )
+    kept = evaluate_features(*features, same_camera="keep")
+    assert numbers(kept) == pytest.approx(everything)
+    assert kept["protocol"]["same_person_same_camera"] == "kept"
+    assert everything != pytest.approx(numbers(evaluate_features(*features)))
+
+
+def test_some_unknown_cameras_are_said_and_leave_the_rule_for_the_others(features) -> None:
+    query, gallery, *marks = features
+    partly = [None, *marks[2][1:].tolist()]
+    alone = np.array([-7, *marks[2][1:]])
+    result = evaluate_features(query, gallery, *marks[:2], partly, marks[3])
+    assert numbers(result) == numbers(evaluate_features(query, gallery, *marks[:2], alone, marks[3]))
+    assert result["protocol"]["same_person_same_camera"] == "left out per query where both cameras are known"
+
+
+def test_labels_may_be_words_and_mean_the_same_in_both_lists(features) -> None:
+    query, gallery, *marks = features
+    whole = evaluate_features(*features)
+    words = [np.array([f"name {number}" for number in part.tolist()]) for part in marks]
+    assert evaluate_features(query, gallery, *words) == whole
+    assert evaluate_features(query, gallery, *(part.tolist() for part in words)) == whole
+    assert evaluate_features(query, gallery, *(part.astype(object) for part in words)) == whole
+    assert evaluate_features(query, gallery, *(part.astype("S") for part in words)) == whole
+    assert evaluate_features(query, gallery, *words[:2], *marks[2:]) == whole
+    floats = [part.astype(np.float32) for part in marks]
+    assert evaluate_features(query, gallery, *floats) == whole
+    scalars = [list(torch.tensor(part)) for part in marks]
+    assert evaluate_features(query, gallery, *scalars) == whole
+
+
+TOY = {
+    "query_features": np.eye(2),
+    "gallery_features": np.array([[1.0, 0.1], [0.1, 1.0], [1.0, 2.0]]),
+    "query_ids": [1, 2],
+    "gallery_ids": [1, 2, 2],
+    "query_cameras": [1, 1],
+    "gallery_cameras": [2, 2, 2],
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"query_ids": [0.25, 0.5]}, "2 of 4 different ids are not whole numbers, such as 0.25; give whole numbers"),
+        ({"gallery_ids": torch.tensor([1.0, 2.0, 2.5])}, "1 of 3 different ids are not whole numbers, such as 2.5"),
+        ({"gallery_ids": [1.0, 2.0, float("nan")]}, "such as nan"),
+        ({"gallery_cameras": [2.0, 2.0, float("inf")]}, "different cameras are not whole numbers, such as inf"),
+        ({"query_ids": [1, 2**70]}, "of up to 64 bits"),
+        ({"query_ids": [1, 2.0**60]}, "such as 1.15"),
+        ({"query_ids": np.array([True, False])}, "such as False"),
+        ({"query_ids": [1, None]}, "1 ids are None; give every image its person"),
+        ({"query_ids": ["anna", "bert"]}, r"ids mix words \('anna'\) and numbers"),
+        ({"query_ids": [1, "bert"]}, r"ids mix words \('bert'\) and numbers"),
+        ({"query_ids": [[1], [2]]}, r"query ids have shape \(2, 1\); expected one for each of 2"),
+        ({"query_ids": [[1, 2], [3]]}, "ids hold lists within lists"),
+        ({"query_ids": [(1, 2), (3,)]}, r"ids are not whole numbers, such as \(1, 2\)"),
+        ({"gallery_cameras": []}, r"gallery cameras have shape \(0,\)"),
+        ({"query_features": []}, r"query features have shape \(0,\)"),
+        ({"gallery_features": np.ones((0, 2))}, "at least one of each"),
+        ({"query_features": [[1.0, 2.0], [1.0]]}, "query features differ in their number of dimensions"),
+        ({"query_features": [["a", "b"], ["c", "d"]]}, "query features are of type <U1"),
+        ({"query_features": np.array([[1e300, 0], [0, 1]])}, "1 of 2 query features are not finite"),
+        ({"query_features": np.array([[1e25, 0], [0, 1]])}, "so long that their distances exceed single precision"),
+        ({"query_features": np.array([[0, 0], [0, 1]])}, "1 of 2 query features are zero"),
+        ({"gallery_features": np.full((3, 2), 1e-30)}, "3 of 3 gallery features are zero"),
+        (
+            {"query_features": np.zeros((2, 2)), "gallery_features": np.zeros((3, 2)), "metric": "euclidean"},
+            "2 of 2 query features are zero",
+        ),
+        ({"same_camera": "maybe"}, "drop or keep"),
+    ],
+)
+def test_features_and_labels_that_mean_nothing_are_refused_in_one_line(changes, words) -> None:
+    assert evaluate_features(**TOY)["protocol"]["remarks"] == []
+    with pytest.raises(InputError, match=words) as error:
+        evaluate_features(**TOY | changes)
+    assert "\n" not in str(error.value)
+
+
+def test_one_feature_at_the_origin_is_a_point_like_others_for_euclidean_distances() -> None:
+    problem = TOY | {"query_features": np.array([[0.0, 0.0], [0.0, 1.0]]), "metric": "euclidean"}
+    assert evaluate_features(**problem)["mAP"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"gallery_features": np.array([[1.0, 0], [0.1, 1.0], [1.0, 2.0]])},
+            ["1 of 2 queries have the same features as"],
+        ),
+        (  # the same picture in a batch of another size: last bits differ
+            {"gallery_features": np.array([[1.0 + 3e-7, 0], [0.1, 1.0], [1.0, 2.0]])},
+            ["1 of 2 queries have the same features as"],
+        ),
+        (
+            {"query_features": np.eye(2)[[0, 0]], "query_ids": [1, 1]},
+            ["1 of 2 queries repeat another query"],
+        ),
+        (
+            {"gallery_features": np.array([[1.0, 0.1], [0.1, 1.0], [0.1, 1.0]])},
+            ["2 of 3 gallery entries share their features with another one, up to 2"],
+        ),
+        (
+            {"gallery_features": np.array([[1.0, 0.1], [1.0, 0.1], [1.0, 2.0]])},
+            ["for 1 of 2 queries somebody else is exactly as far away", "2 of 3 gallery entries"],
+        ),
+        (  # equal distances of different features
+            {"gallery_features": np.array([[1.0, 0.5], [2.0, 1.0], [1.0, 2.0]])},
+            ["for 1 of 2 queries somebody else is exactly as far away"],
+        ),
+        (
+            {"query_features": np.ones((2, 2)), "gallery_features": np.ones((3, 2))},
+            ["2 of 2 queries have the same", "for 2 of 2 queries", "3 of 3 gallery entries share"],
+        ),
+    ],
+    ids=["copy", "nearly", "repeated", "twins", "tie", "scaled", "constant"],
+)
+def test_what_makes_a_score_doubtful_is_said_in_the_protocol(changes, words) -> None:
+    found = evaluate_features(**TOY | changes)["protocol"]["remarks"]
+    assert len(found) == len(words)
+    for sentence, expected in zip(found, words, strict=True):
+        assert expected in sentence
+
+
+def test_distances_that_do_not_fit_the_labels_are_refused() -> None:
+    with pytest.raises(InputError, match="a column for each of 2 gallery labels"):
+        evaluate_distances([np.zeros((1, 3))], labels([1], [1, 2]))
+    with pytest.raises(InputError, match="distances of more than 1 queries came"):
+        evaluate_distances([np.zeros((2, 2))], labels([1], [1, 2]))

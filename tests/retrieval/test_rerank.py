@@ -10,7 +10,7 @@ import upreid
 from upreid.errors import InputError
 from upreid.retrieval import neighbours
 from upreid.retrieval.metrics import evaluate_distances
-from upreid.retrieval.ranking import Labelled
+from upreid.retrieval.ranking import Labels
 from upreid.retrieval.rerank import rerank, reranked_chunks
 
 CLOSE = {"rtol": 1e-5, "atol": 2e-6}
@@ -192,7 +192,7 @@ def test_it_orders_a_gallery_better_than_the_features_do() -> None:
     numbers = np.random.default_rng(0)
     people = np.repeat(np.arange(30), 10)
     features = numbers.normal(size=(30, 16))[people] + 1.2 * numbers.normal(size=(300, 16))
-    labels = Labelled(
+    labels = Labels(
         query_people=people[::10],
         gallery_people=np.delete(people, np.s_[::10]),
         query_cameras=np.zeros(30, dtype=np.int64),

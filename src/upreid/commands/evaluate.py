@@ -12,7 +12,8 @@ import torch
 from upreid.config.evaluate import EvaluateConfig
 from upreid.data.benchmarks import open_benchmark
 from upreid.models.encoder import Encoder, read_file, rebuild
-from upreid.retrieval.evaluation import encode_sides, encoding, identity_of, rank_sides, result_line
+from upreid.retrieval.evaluation import encoding, identity_of, rank_sides, say_result
+from upreid.retrieval.features import encode_sides
 from upreid.runtime.compute import settle
 from upreid.runtime.console import say
 from upreid.runtime.distributed import apart, from_lead, join
@@ -40,7 +41,7 @@ def run(config: EvaluateConfig) -> None:
 def report(config: EvaluateConfig, result: dict[str, Any], encoder: Encoder) -> None:
     """Say, print and write the numbers, with the protocol they were made with."""
     result["protocol"] |= identity_of(config.encoder, encoder, config)
-    say(f"{result['protocol']['dataset']}: {result_line(result)}")
+    say_result(result)
     text = json.dumps(result, indent=2)
     print(text)
     if config.out:

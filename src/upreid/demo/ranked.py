@@ -10,8 +10,8 @@ import torch
 from upreid.data.benchmarks import open_benchmark
 from upreid.demo.places import STARTS, Places
 from upreid.models.encoder import load_encoder
-from upreid.retrieval.evaluation import features
-from upreid.retrieval.ranking import Labelled, top_ranked
+from upreid.retrieval.features import features
+from upreid.retrieval.ranking import Labels, distance_chunks, rank_queries
 from upreid.runtime.compute import Compute
 
 NUM_QUERIES, NUM_SHOWN = 6, 8
@@ -40,7 +40,7 @@ def ranked_lists(places: Places) -> list[RankedLists]:
     labelled = open_benchmark("market1501", places.corpus / "market1501")
     step = max(len(labelled.query) // NUM_QUERIES, 1)
     queries, gallery = labelled.query[::step][:NUM_QUERIES], labelled.gallery
-    labels = Labelled(
+    labels = Labels(
         query_people=np.array([record.person for record in queries]),
         query_cameras=np.array([record.camera for record in queries]),
         gallery_people=np.array([record.person for record in gallery]),
@@ -53,13 +53,13 @@ def ranked_lists(places: Places) -> list[RankedLists]:
         query, rest = (
             features(encoder, some, encoder.preprocess, compute, quiet=True).numpy() for some in (queries, gallery)
         )
-        ranked, hits = top_ranked(query, rest, labels, k=NUM_SHOWN)
+        ranked = rank_queries(distance_chunks(query, rest, metric="cosine"), labels, first=NUM_SHOWN)
         found[start] = [
             [
-                picture(gallery[place].path, gallery[place].person, gallery[place].camera, hit)
-                for place, hit in zip(*row, strict=True)
+                picture(entry.path, entry.person, entry.camera, entry.person == asked.person)
+                for entry in (gallery[place] for place in one.first)
             ]
-            for row in zip(ranked, hits, strict=True)
+            for asked, one in zip(queries, ranked, strict=True)
         ]
     return [
         RankedLists(picture(one.path, one.person, one.camera), {start: found[start][i] for start in STARTS})

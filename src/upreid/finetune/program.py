@@ -27,7 +27,8 @@ from upreid.data.training_part import in_words, split_facts, training_part
 from upreid.finetune.checks import check_numbers
 from upreid.finetune.loop import Session, train
 from upreid.models.encoder import read_file, rebuild
-from upreid.retrieval.evaluation import encode_sides, encoding, identity_of, rank_sides, result_line
+from upreid.retrieval.evaluation import encoding, identity_of, rank_sides, say_result
+from upreid.retrieval.features import encode_sides
 from upreid.runtime.compute import Compute, settle
 from upreid.runtime.console import say
 from upreid.runtime.distributed import World, apart, from_lead, join
@@ -141,4 +142,4 @@ def finish(config: FinetuneConfig, labelled: Benchmark, split: dict[str, Any], c
         result = rank_sides(sides)
         result["protocol"] |= {**identity_of(path, encoder, config.test), **split}
         write_text(config.out / "retrieval.json", json.dumps(result, indent=2) + "\n")
-        say(f"{labelled.name}: {result_line(result)}")
+        say_result(result)

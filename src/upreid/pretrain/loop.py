@@ -15,7 +15,8 @@ from upreid.data.dataset import SkipLedger
 from upreid.data.sources.source import Source
 from upreid.method import Method, train_step
 from upreid.models.encoder import Encoder, EncoderHeader, save_encoder
-from upreid.retrieval.evaluation import encode_sides, rank_sides, result_line
+from upreid.retrieval.evaluation import rank_sides, result_line
+from upreid.retrieval.features import encode_sides
 from upreid.runtime.beside import beside
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import Meter, progress, say

@@ -1,91 +1,35 @@
-"""Evaluation of a benchmark: from an encoder and a labelled set to retrieval metrics, with the protocol they were made with."""
+"""Evaluation of a benchmark: from features of queries and gallery to retrieval metrics, with the protocol they were made with."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from upreid.data.benchmarks.benchmark import Benchmark
-from upreid.data.dataset import LabelledImages
-from upreid.data.loading import make_loader
-from upreid.data.records import Record, cameras, people
 from upreid.models.encoder import Encoder
-from upreid.retrieval.features import Encode, extract
-from upreid.retrieval.metrics import evaluate_distances, evaluate_features
-from upreid.retrieval.ranking import Labelled
-from upreid.retrieval.rerank import reranked_chunks
+from upreid.retrieval.features import Encode, Sides
+from upreid.retrieval.inputs import as_feature_pair, as_labels
+from upreid.retrieval.metrics import evaluate_chunks
+from upreid.retrieval.ranking import distance_chunks
 from upreid.retrieval.settings import Ranking
-from upreid.runtime.compute import Compute
-from upreid.runtime.distributed import ALONE, World, gather_rows
-from upreid.types import Preprocess
-
-
-def features(
-    encode: Encode,
-    records: Sequence[Record],
-    preprocess: Preprocess,
-    compute: Compute,
-    world: World = ALONE,
-    *,
-    batch: int = 128,
-    flip: bool = False,
-    quiet: bool = False,
-) -> Float[Tensor, "images dim"]:
-    """Features of labelled images, in the order of `records`, on every rank.
-
-    The ranks share whole batches, so each image is encoded among the same others as in one process, in the uneven last
-    batch too, and its feature has the same bits. All ranks must call it.
-    """
-    num_batches = -(-len(records) // batch)
-    first, last = (num_batches * rank // world.size * batch for rank in (world.rank, world.rank + 1))
-    own = records[first:last]
-    batches = make_loader(LabelledImages(own, preprocess), batch_size=batch, workers=compute.workers)
-    seen = torch.tensor(cameras(own), dtype=torch.long)
-    hushed = quiet or not world.is_lead
-    return gather_rows(extract(encode, batches, seen, device=compute.device, flip=flip, quiet=hushed), world)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sides:
-    """Features of a benchmark's two lists, and how they were made."""
-
-    query: Float[Tensor, "queries dim"]
-    gallery: Float[Tensor, "gallery dim"]
-    labelled: Benchmark
-    preprocess: Preprocess
-    ranking: Ranking
-
-
-def encode_sides(
-    encode: Encode,
-    labelled: Benchmark,
-    preprocess: Preprocess,
-    compute: Compute,
-    ranking: Ranking | None = None,
-    world: World = ALONE,
-    *,
-    batch: int = 128,
-    quiet: bool = False,
-) -> Sides:
-    """Features of queries and gallery, made by all ranks together."""
-    ranking = ranking or Ranking()
-    query, gallery = (
-        features(encode, records, preprocess, compute, world, batch=batch, flip=ranking.flip, quiet=quiet)
-        for records in (labelled.query, labelled.gallery)
-    )
-    return Sides(query=query, gallery=gallery, labelled=labelled, preprocess=preprocess, ranking=ranking)
+from upreid.runtime.console import say
 
 
 def rank_sides(sides: Sides) -> dict[str, Any]:
     """Rank the gallery for every query: metrics in percent, and the protocol they were made with. One rank is enough."""
     labelled, preprocess, ranking = sides.labelled, sides.preprocess, sides.ranking
-    result = evaluate(sides.query, sides.gallery, labelled, ranking)
+    query, gallery = as_feature_pair(sides.query, sides.gallery, ranking.metric)
+    if ranking.rerank:
+        from upreid.retrieval.rerank import reranked_chunks  # and scipy with it
+
+        settings = {name: getattr(ranking, name) for name in ("k1", "k2", "lambda_value", "metric")}
+        chunks = reranked_chunks(query, gallery, **settings)
+    else:
+        chunks = distance_chunks(query, gallery, metric=ranking.metric)
+    people, cameras = (
+        ([getattr(one, name) for one in labelled.query], [getattr(one, name) for one in labelled.gallery])
+        for name in ("person", "camera")
+    )
+    labels = as_labels(people, cameras, (len(query), len(gallery)))
+    result, _ = evaluate_chunks(chunks, labels, query, gallery, metric=ranking.metric, same_camera="drop")
     how = {"dataset": labelled.name, **labelled.facts, "input": [preprocess.height, preprocess.width]}
     pixels = {
         "mean": list(preprocess.mean),
@@ -98,28 +42,8 @@ def rank_sides(sides: Sides) -> dict[str, Any]:
     return result
 
 
-def evaluate(
-    query: Float[Tensor, "queries dim"], gallery: Float[Tensor, "gallery dim"], labelled: Benchmark, ranking: Ranking
-) -> dict[str, Any]:
-    """Metrics from features, re-ranked where asked for."""
-    sides = labelled.query, labelled.gallery
-    ids, views = [people(records) for records in sides], [cameras(records) for records in sides]
-    if not ranking.rerank:
-        return evaluate_features(query, gallery, *ids, *views, metric=ranking.metric)
-    labels = Labelled(
-        query_people=np.array(ids[0]),
-        gallery_people=np.array(ids[1]),
-        query_cameras=np.array(views[0]),
-        gallery_cameras=np.array(views[1]),
-    )
-    settings = {name: getattr(ranking, name) for name in ("k1", "k2", "lambda_value", "metric")}
-    result = evaluate_distances(reranked_chunks(query, gallery, **settings), labels)
-    result["protocol"] |= {"metric": ranking.metric, "dimensions": query.shape[1]}
-    return result
-
-
 def reranking(ranking: Ranking) -> dict[str, Any] | None:
-    """How it was re-ranked, for the protocol."""
+    """Describe the re-ranking for the protocol."""
     if not ranking.rerank:
         return None
     numbers = {"k1": ranking.k1, "k2": ranking.k2, "lambda": ranking.lambda_value}
@@ -127,12 +51,12 @@ def reranking(ranking: Ranking) -> dict[str, Any] | None:
 
 
 def encoding(encoder: Encoder, ranking: Ranking) -> Encode:
-    """Features after or before the neck."""
+    """Return the function that gives features after or before the neck."""
     return encoder.before_neck if ranking.neck == "before" else encoder
 
 
 def identity_of(path: Path, encoder: Encoder, ranking: Ranking) -> dict[str, Any]:
-    """What a result says about the encoder file it was made with."""
+    """Describe the encoder file of a result for its protocol."""
     header = encoder.header
     origin = {name: getattr(header, name) for name in ("recipe", "recipe_hash", "step", "init", "seed")}
     head = {"head": header.head.name if header.head else "none", "neck": ranking.neck if header.head else "none"}
@@ -147,12 +71,18 @@ def identity_of(path: Path, encoder: Encoder, ranking: Ranking) -> dict[str, Any
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file."""
+    """Return the hash of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def say_result(result: dict[str, Any]) -> None:
+    """Say the numbers, and what makes them doubtful."""
+    for sentence in (result_line(result), *result["protocol"]["remarks"]):
+        say(f"{result['protocol']['dataset']}: {sentence}")
+
+
 def result_line(result: dict[str, Any]) -> str:
-    """The numbers in one line."""
+    """Write the numbers in one line."""
     names = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mINP": "mINP"}
     return ", ".join(f"{label} {result[key]:.2f}" for key, label in names.items())

@@ -1,19 +1,27 @@
-"""From batches of images to features."""
+"""From labelled images to features: batches are encoded, and the ranks of a group share them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from upreid.data.benchmarks.benchmark import Benchmark
+from upreid.data.dataset import LabelledImages
+from upreid.data.loading import make_loader
+from upreid.retrieval.settings import Ranking
+from upreid.runtime.compute import Compute
 from upreid.runtime.console import progress
+from upreid.runtime.distributed import ALONE, World, gather_rows
+from upreid.types import Preprocess, Record, cameras
 
 Encode = Callable[[Tensor, Tensor], Tensor]
 """From images [batch, 3, height, width] and the camera of each [batch] to features [batch, dim]."""
 
 
 @torch.inference_mode()
-def extract(
+def encode_batches(
     encode: Encode,
     batches: Iterable[Tensor],
     cameras: Int64[Tensor, " images"],
@@ -38,3 +46,59 @@ def extract(
             features.append(encoded.float().cpu())
             meter.advance(len(images))
     return torch.cat(features) if features else torch.zeros(0, 0)
+
+
+def features(
+    encode: Encode,
+    records: Sequence[Record],
+    preprocess: Preprocess,
+    compute: Compute,
+    world: World = ALONE,
+    *,
+    batch: int = 128,
+    flip: bool = False,
+    quiet: bool = False,
+) -> Float[Tensor, "images dim"]:
+    """Return features of labelled images, in the order of `records`, on every rank.
+
+    The ranks share whole batches, so each image is encoded among the same others as in one process, in the uneven last
+    batch too, and its feature has the same bits. All ranks must call it.
+    """
+    num_batches = -(-len(records) // batch)
+    first, last = (num_batches * rank // world.size * batch for rank in (world.rank, world.rank + 1))
+    own = records[first:last]
+    batches = make_loader(LabelledImages(own, preprocess), batch_size=batch, workers=compute.workers)
+    seen = torch.tensor(cameras(own), dtype=torch.long)
+    hushed = quiet or not world.is_lead
+    return gather_rows(encode_batches(encode, batches, seen, device=compute.device, flip=flip, quiet=hushed), world)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """Features of a benchmark's queries and gallery, and how they were made."""
+
+    query: Float[Tensor, "queries dim"]
+    gallery: Float[Tensor, "gallery dim"]
+    labelled: Benchmark
+    preprocess: Preprocess
+    ranking: Ranking
+
+
+def encode_sides(
+    encode: Encode,
+    labelled: Benchmark,
+    preprocess: Preprocess,
+    compute: Compute,
+    ranking: Ranking | None = None,
+    world: World = ALONE,
+    *,
+    batch: int = 128,
+    quiet: bool = False,
+) -> Sides:
+    """Encode queries and gallery, all ranks together."""
+    ranking = ranking or Ranking()
+    query, gallery = (
+        features(encode, records, preprocess, compute, world, batch=batch, flip=ranking.flip, quiet=quiet)
+        for records in (labelled.query, labelled.gallery)
+    )
+    return Sides(query=query, gallery=gallery, labelled=labelled, preprocess=preprocess, ranking=ranking)

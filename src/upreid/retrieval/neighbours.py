@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from upreid.errors import InputError
 from upreid.runtime.console import progress
 
 Integers = NDArray[np.integer]
@@ -86,8 +85,6 @@ def neighbours(images: Images, k: int, *, quiet: bool = False) -> tuple[NDArray[
     """The `k` nearest images of each, itself included, nearest first [images, k]; and the distance of the farthest.
 
     Of equal distances the lower index comes first. Of fewer than `k` images all are given.
-
-    Raises InputError where distances exceed single precision.
     """
     ranked = np.empty((images.count, min(k, images.count)), dtype=np.int32)
     farthest = np.empty(images.count, dtype=np.float32)
@@ -97,8 +94,6 @@ def neighbours(images: Images, k: int, *, quiet: bool = False) -> tuple[NDArray[
             ranked[first : first + TILE] = in_order(images, first, candidates(distances, k + SPARE).numpy())[:, :k]
             farthest[first : first + TILE] = distances.amax(dim=1).numpy()
             meter.advance(len(distances))
-    if not np.isfinite(farthest).all():
-        raise InputError("squared distances exceed single precision; scale the features down, or use metric cosine")
     return ranked, farthest
 
 

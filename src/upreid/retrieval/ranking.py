@@ -5,8 +5,8 @@ thousands of entries, so counting beats sorting, and the order of the rest is ne
 comes early, as good features have it, sorting those few entries is faster still.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,47 +16,100 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from upreid.errors import InputError
+
 Distances = NDArray[Any]
-Labels = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 ELEMENTS_PER_CHUNK = 16_000_000
 """Distances held at a time: 64 MB in single precision."""
 FEW = 1 / 16
-"""Sort what comes up to a query's last match where that is less than this share of the gallery; else count."""
+"""Share of the gallery up to which the entries before a query's last match are sorted; above it, counting is faster."""
+UNKNOWN_CAMERA = int(np.iinfo(np.int64).min)
+"""Camera of an image whose camera is not known: it is no other image's camera."""
+NOTHING = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
+class Labels:
     """People and cameras of queries and gallery."""
 
-    query_people: Labels
-    query_cameras: Labels
-    gallery_people: Labels
-    gallery_cameras: Labels
+    query_people: IntArray
+    query_cameras: IntArray
+    gallery_people: IntArray
+    gallery_cameras: IntArray
 
 
-def match_ranks(chunk: Distances, first: int, labels: Labelled, places: dict[int, Labels]) -> list[Labels]:
-    """Ranks (from 1, ascending) of the true matches of queries `first`, `first` + 1, ... from their distances.
+@dataclass(frozen=True, kw_only=True)
+class RankedQuery:
+    """How the gallery is ranked for one query."""
 
-    `places`: for each person their places in the gallery (see `places_of`). Entries of the same person and camera are
-    left out of the ranking. Of equal distances the lower gallery index comes first, as in a stable sort.
+    ranks: IntArray
+    """Ranks of the true matches, ascending from 1; empty where there is no match."""
+    nearest: int = -1
+    """Place in the gallery of the nearest true match; -1 where there is no match."""
+    is_tied: bool = False
+    """Whether an image of somebody else is exactly as far away as the nearest match, so that the gallery's order decides."""
+    first: IntArray = field(default_factory=NOTHING.copy)
+    """Places in the gallery of the nearest entries, as many as were asked for."""
+
+
+def rank_queries(chunks: Iterable[Distances], labels: Labels, *, first: int = 0) -> list[RankedQuery]:
+    """Rank the gallery for every query, from distances that come some rows at a time, in the order of the queries.
+
+    Entries of the query's person and camera are left out of the ranking. Of equal distances the lower gallery index comes
+    first, as in a stable sort. `first`: number of nearest entries to keep for each query.
+
+    Raises InputError for distances that are not numbers or do not fit the labels.
     """
-    nobody = np.empty(0, dtype=np.int64)
-    ranks: list[Labels] = []
-    for number, row in enumerate(chunk, start=first):
-        same_person = places.get(int(labels.query_people[number]), nobody)
-        is_junk = labels.gallery_cameras[same_person] == labels.query_cameras[number]
-        matches, junk = same_person[~is_junk], same_person[is_junk]
-        if not len(matches):
-            ranks.append(nobody)
-            continue
-        at, junk_at = row[matches], row[junk]
-        is_ahead = (junk_at < at[:, None]) | ((junk_at == at[:, None]) & (junk < matches[:, None]))
-        ranks.append(np.sort(entries_before(row, matches) - is_ahead.sum(axis=1)) + 1)
-    return ranks
+    places = places_of(labels.gallery_people)
+    entries, ranked = len(labels.gallery_people), list[RankedQuery]()
+    for chunk in chunks:
+        if chunk.shape[1:] != (entries,):
+            raise InputError(
+                f"distances have shape {chunk.shape}; expected a column for each of {entries} gallery labels"
+            )
+        if np.isnan(chunk.min()):
+            raise InputError(f"distances of query {len(ranked)} or shortly after are NaN; look for NaN in the features")
+        if len(ranked) + len(chunk) > len(labels.query_people):
+            raise InputError(
+                f"distances of more than {len(labels.query_people)} queries came, and there are no more labels"
+            )
+        ranked += [
+            rank(row, number, labels, places, first=first) for number, row in enumerate(chunk, start=len(ranked))
+        ]
+    if len(ranked) != len(labels.query_people):
+        raise InputError(f"distances for {len(ranked)} queries came, labels for {len(labels.query_people)}")
+    return ranked
 
 
-def entries_before(row: Distances, matches: Labels) -> Labels:
-    """For each of some ascending places in a row of distances: how many entries a stable sort puts before it.
+def rank(row: Distances, query: int, labels: Labels, places: dict[int, IntArray], *, first: int = 0) -> RankedQuery:
+    """Rank the gallery for one query by its `row` of distances; `places`: of each person in the gallery (`places_of`)."""
+    same_person = places.get(int(labels.query_people[query]), NOTHING)
+    camera = labels.query_cameras[query]
+    is_junk = (labels.gallery_cameras[same_person] == camera) & (camera != UNKNOWN_CAMERA)
+    matches, junk = same_person[~is_junk], same_person[is_junk]
+    best = first_entries(row, junk, first) if first else NOTHING
+    if not len(matches):
+        return RankedQuery(ranks=NOTHING, first=best)
+    at, junk_at = row[matches], row[junk]
+    is_ahead = (junk_at < at[:, None]) | ((junk_at == at[:, None]) & (junk < matches[:, None]))
+    ranks = np.sort(entries_before(row, matches) - is_ahead.sum(axis=1)) + 1
+    nearest = int(at.argmin())
+    as_near = np.count_nonzero(row == at[nearest]) - np.count_nonzero(row[same_person] == at[nearest])
+    return RankedQuery(ranks=ranks, nearest=int(matches[nearest]), is_tied=bool(as_near > 0), first=best)
+
+
+def first_entries(row: Distances, junk: IntArray, count: int) -> IntArray:
+    """Return the places of the `count` nearest entries in a row of distances, but for `junk`, nearest first."""
+    wanted = min(count + len(junk), len(row))
+    limit = np.partition(row, wanted - 1)[wanted - 1]
+    near = np.flatnonzero(row <= limit)
+    near = near[np.argsort(row[near], kind="stable")]
+    return near[~np.isin(near, junk)][:count]
+
+
+def entries_before(row: Distances, matches: IntArray) -> IntArray:
+    """Count, for each of some ascending places in a row of distances, the entries that a stable sort puts before it.
 
     for match in matches:
         before = sum(row[j] < row[match] or (row[j] == row[match] and j < match) for j in range(len(row)))
@@ -74,8 +127,8 @@ def entries_before(row: Distances, matches: Labels) -> Labels:
     return np.array(counts, dtype=np.int64)
 
 
-def places_of(people: Labels) -> dict[int, Labels]:
-    """Person -> ascending places in the gallery."""
+def places_of(people: IntArray) -> dict[int, IntArray]:
+    """Return the ascending places of each person in the gallery."""
     order = np.argsort(people, kind="stable")
     values, starts = np.unique(people[order], return_index=True)
     return dict(zip(values.tolist(), np.split(order, starts[1:]), strict=True))
@@ -98,23 +151,5 @@ def distance_chunks(
 
 
 def squared_lengths(features: Float[Tensor, "images dim"]) -> Float[Tensor, " images"]:
-    """Each feature's product with itself, without a second array of their size."""
+    """Multiply each feature with itself, without a second array of their size."""
     return torch.einsum("id,id->i", features, features)
-
-
-def top_ranked(
-    query: NDArray[np.float32], gallery: NDArray[np.float32], labels: Labelled, *, k: int, metric: str = "cosine"
-) -> tuple[list[Labels], list[NDArray[np.bool_]]]:
-    """For each query the gallery places of its first `k` kept entries, and which of them are true matches."""
-    places: list[Labels] = []
-    hits: list[NDArray[np.bool_]] = []
-    number = 0
-    for chunk in distance_chunks(query, gallery, metric=metric):
-        for row in chunk:
-            is_same = labels.gallery_people == labels.query_people[number]
-            kept = np.flatnonzero(~(is_same & (labels.gallery_cameras == labels.query_cameras[number])))
-            best = kept[np.argsort(row[kept], kind="stable")[:k]]
-            places.append(best)
-            hits.append(is_same[best])
-            number += 1
-    return places, hits

@@ -12,8 +12,7 @@ from pathlib import Path, PurePosixPath
 from upreid.synthetic import layout_cuhk03 as cuhk03
 from upreid.synthetic import layout_luperson as luperson
 from upreid.synthetic import layout_msmt17 as msmt17
-from upreid.synthetic.corpus import CAMERAS, Shot
-from upreid.synthetic.settings import CorpusSettings
+from upreid.synthetic.corpus import CAMERAS, Recipe, Shot
 
 IMAGES_PER_CAMERA = 2
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
@@ -25,8 +24,8 @@ PERSONX_CAMERAS = (3, 4, 8, 10, 11, 12)
 class Layout:
     """What is written below `OUT/<name of the layout>`."""
 
-    shots: Callable[[CorpusSettings], list[Shot]]
-    finish: Callable[[Path, CorpusSettings], None] | None = None
+    shots: Callable[[Recipe], list[Shot]]
+    finish: Callable[[Path, Recipe], None] | None = None
     """Called with the layout's folder once the pictures are there."""
     writes: tuple[str, ...] = ()
     """Files that the finishing step leaves."""
@@ -35,20 +34,20 @@ class Layout:
     needs: str | None = None
     """A package that the finishing step needs, which is an extra of the same name."""
 
-    def files(self, corpus: CorpusSettings) -> set[str]:
+    def files(self, recipe: Recipe) -> set[str]:
         """Every file that the finished layout has, relative to its folder."""
-        pictures = () if self.packs else (str(shot.path) for shot in self.shots(corpus))
+        pictures = () if self.packs else (str(shot.path) for shot in self.shots(recipe))
         return {*pictures, *self.writes}
 
 
-def market1501_shots(corpus: CorpusSettings) -> list[Shot]:
+def market1501_shots(recipe: Recipe) -> list[Shot]:
     """6 cameras x 2 images; of a test person's two images per camera one is the query and one stands in the gallery.
 
     Names as Market-1501 has them: person, camera, frame, box.
     """
     shots = []
-    for person in range(1, corpus.identities + 1):
-        is_train = person <= corpus.identities // 2
+    for person in range(1, recipe.identities + 1):
+        is_train = person <= recipe.identities // 2
         for camera in range(1, CAMERAS + 1):
             for image in range(IMAGES_PER_CAMERA):
                 folder = "bounding_box_train" if is_train else ("query", "bounding_box_test")[image]
@@ -58,11 +57,11 @@ def market1501_shots(corpus: CorpusSettings) -> list[Shot]:
     return shots
 
 
-def personx_shots(corpus: CorpusSettings) -> list[Shot]:
+def personx_shots(recipe: Recipe) -> list[Shot]:
     """As Market-1501's, with the subset's camera numbers; `0001_c10s1_02.jpg` = person, camera, viewpoint."""
     shots = []
-    for person in range(1, corpus.identities + 1):
-        is_train = person <= corpus.identities // 2
+    for person in range(1, recipe.identities + 1):
+        is_train = person <= recipe.identities // 2
         for camera, number in enumerate(PERSONX_CAMERAS, start=1):
             for image in range(IMAGES_PER_CAMERA):
                 folder = "bounding_box_train" if is_train else ("query", "bounding_box_test")[image]
@@ -71,11 +70,11 @@ def personx_shots(corpus: CorpusSettings) -> list[Shot]:
     return shots
 
 
-def personx_original_shots(corpus: CorpusSettings) -> list[Shot]:
+def personx_original_shots(recipe: Recipe) -> list[Shot]:
     """One folder per background, and a background is a camera; the gallery holds every view, the query's too."""
     shots = []
-    for person in range(1, corpus.identities + 1):
-        is_train = person <= corpus.identities // 2
+    for person in range(1, recipe.identities + 1):
+        is_train = person <= recipe.identities // 2
         for camera in range(1, CAMERAS + 1):
             for image in range(IMAGES_PER_CAMERA):
                 queries = ("query",) if image == 0 else ()
@@ -86,9 +85,9 @@ def personx_original_shots(corpus: CorpusSettings) -> list[Shot]:
     return shots
 
 
-def write_personx_readme(folder: Path, corpus: CorpusSettings) -> None:
+def write_personx_readme(folder: Path, recipe: Recipe) -> None:
     """The release has a readme beside its folders, which no reader should take for a background."""
-    text = f"{corpus.identities} rendered people in the layout of PersonX_v1; one folder per background.\n"
+    text = f"{recipe.identities} rendered people in the layout of PersonX_v1; one folder per background.\n"
     (folder / "PersonX_v1" / "readme.txt").write_text(text)
 
 

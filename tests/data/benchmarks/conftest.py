@@ -7,19 +7,28 @@ from pathlib import Path
 
 import pytest
 
+from upreid.synthetic.corpus import Recipe
 from upreid.synthetic.layouts import LAYOUTS
-from upreid.synthetic.settings import CorpusSettings
 from upreid.synthetic.workers import render
 
-TINY = CorpusSettings(identities=8, seed=1, height=32, width=16)
+TINY = Recipe(
+    identities=8,
+    seed=1,
+    height=32,
+    width=16,
+    camera_strength=1.0,
+    background_strength=1.0,
+    occlusion_strength=1.0,
+    layout="any",
+)
 
 
-def lay_out(name: str, corpus: CorpusSettings, root: Path) -> None:
+def lay_out(name: str, recipe: Recipe, root: Path) -> None:
     """Write a layout to `root`/`name`."""
     layout = LAYOUTS[name]
-    render(root, corpus, {name: layout.shots(corpus)}, 1)
+    render(root, recipe, {name: layout.shots(recipe)}, 1)
     if layout.finish:
-        layout.finish(root / name, corpus)
+        layout.finish(root / name, recipe)
 
 
 @pytest.fixture(scope="session")

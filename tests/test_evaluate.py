@@ -1,0 +1,96 @@
+"""`upreid evaluate`: an encoder file and a labelled set in, numbers with their protocol out."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from upreid.__main__ import main
+from upreid.models.encoder import EncoderHeader, save_encoder, skeleton
+
+HEADER = EncoderHeader(
+    backbone="resnet18",
+    channels=4,
+    last_stride=1,
+    height=32,
+    width=16,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
+CAMERAS = (1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A narrow network with weights at random."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("encoder") / "encoder.safetensors"
+    save_encoder(path, skeleton(HEADER))
+    return path
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Path:
+    """Six people to find and four to train on, seen by three cameras, two pictures each."""
+    root, numbers = tmp_path / "market", np.random.default_rng(0)
+    for person in range(1, 11):
+        look = numbers.integers(0, 256, (4, 2, 3))
+        for camera in CAMERAS:
+            for shot in range(2):
+                part = "query" if (camera, shot) == (1, 0) else "bounding_box_test"
+                folder = root / (part if person <= 6 else "bounding_box_train")
+                folder.mkdir(parents=True, exist_ok=True)
+                pixels = np.clip(look + numbers.normal(0, 60, look.shape), 0, 255).astype(np.uint8)
+                path = folder / f"{person:04d}_c{camera}s1_{shot:06d}_00.png"
+                Image.fromarray(pixels).resize((16, 32)).save(path)
+    return root
+
+
+Evaluate = Callable[..., tuple[dict[str, Any], str]]
+
+
+@pytest.fixture
+def evaluate(encoder: Path, market: Path, capsys: pytest.CaptureFixture[str]) -> Evaluate:
+    """Evaluate in this process; return the numbers, and what was said on standard error."""
+
+    def run(*flags: object, name: str = "market1501") -> tuple[dict[str, Any], str]:
+        capsys.readouterr()
+        data = ["--data.name", name, "--data.root", str(market)]
+        compute = ["--device", "cpu", "--threads", "1", "--workers", "0"]
+        code = main(["evaluate", str(encoder), *data, *compute, *map(str, flags)])
+        said = capsys.readouterr()
+        return (json.loads(said.out) if code == 0 else {"code": code}), said.err
+
+    return run
+
+
+def test_a_sound_set_is_measured_without_remarks(evaluate: Evaluate) -> None:
+    result, said = evaluate()
+    assert 0 < result["mAP"] <= 100
+    assert result["protocol"]["remarks"] == []
+    assert f"market1501: mAP {result['mAP']:.2f}, Rank-1 {result['rank1']:.2f}" in said
+
+
+def test_a_query_copied_into_the_gallery_under_another_camera_is_said(evaluate: Evaluate, market: Path) -> None:
+    for query in (market / "query").iterdir():
+        shutil.copy(query, market / "bounding_box_test" / query.name.replace("_c1s1_", "_c4s1_"))
+    result, said = evaluate("--batch", 5)
+    assert result["rank1"] == 100
+    (remark,) = result["protocol"]["remarks"]
+    assert remark.startswith("6 of 6 queries have the same features as their nearest true match")
+    assert remark in said
+
+
+def test_one_picture_under_many_names_is_said(evaluate: Evaluate, market: Path) -> None:
+    first, *others = sorted((market / "bounding_box_test").iterdir())
+    for other in others:
+        shutil.copy(first, other)
+    result, said = evaluate()
+    assert any("30 of 30 gallery entries share their features" in remark for remark in result["protocol"]["remarks"])
+    assert all(remark in said for remark in result["protocol"]["remarks"])
