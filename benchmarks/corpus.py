@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from upreid.commands.synth import synthesise
+from upreid.synthetic.settings import CorpusSettings
 
 STRIPES = 6
 BINS = (16, 8, 8)
@@ -101,7 +102,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, help="where to keep corpus and run [corpus/bench-IDENTITIES-SEED]")
     given = arguments.parse_args()
     root = given.out or Path("corpus") / f"bench-{given.identities}-{given.seed}"
-    synthesise(root, identities=given.identities, seed=given.seed)
+    synthesise(root, CorpusSettings(identities=given.identities, seed=given.seed))
     if given.descriptor != "cnn":
         judge_colour(root / "market1501")
     if given.descriptor != "hsv":

@@ -7,8 +7,9 @@ One process, images per CPU second, best of three rounds. At least 60 at 128x64 
 
 import time
 
-from upreid.synthetic.corpus import Recipe, take, wild_shots
+from upreid.synthetic.corpus import take, wild_shots
 from upreid.synthetic.layouts import LAYOUTS
+from upreid.synthetic.settings import CorpusSettings
 
 SIZES = {(128, 64): 60, (256, 128): 25}
 IMAGES, ROUNDS = 120, 3
@@ -16,23 +17,14 @@ IMAGES, ROUNDS = 120, 3
 
 def main() -> None:
     for (height, width), wanted in SIZES.items():
-        recipe = Recipe(
-            identities=60,
-            seed=1,
-            height=height,
-            width=width,
-            camera_strength=1.0,
-            background_strength=1.0,
-            occlusion_strength=1.0,
-            layout="market1501",
-        )
-        for name, shots in (("benchmark", LAYOUTS["market1501"].shots(recipe)), ("wild", wild_shots(recipe))):
-            take(recipe, shots[0])  # cameras and streets are drawn once
+        corpus = CorpusSettings(identities=60, seed=1, height=height, width=width)
+        for name, shots in (("benchmark", LAYOUTS["market1501"].shots(corpus)), ("wild", wild_shots(corpus))):
+            take(corpus, shots[0])  # cameras and streets are drawn once
             rates: list[float] = []
             for _ in range(ROUNDS):
                 began = time.process_time()
                 for shot in shots[:IMAGES]:
-                    take(recipe, shot)
+                    take(corpus, shot)
                 rates.append(IMAGES / (time.process_time() - began))
             print(f"{height}x{width} {name:10s} {max(rates):6.1f} images/s (wanted: {wanted})")
 

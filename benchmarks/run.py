@@ -30,6 +30,7 @@ from upreid.pretrain.program import build_optimiser
 from upreid.runtime.beside import beside
 from upreid.runtime.compute import Compute, settle
 from upreid.runtime.distributed import World
+from upreid.synthetic.settings import CorpusSettings
 from upreid.types import ImageBatch, Views
 
 Spent = NDArray[np.float64]
@@ -126,7 +127,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = given.data
         if data is None:
-            synthesise(Path(folder) / "corpus", identities=50, seed=1)
+            synthesise(Path(folder) / "corpus", CorpusSettings(identities=50))
             data = Path(folder) / "corpus" / "wild"
         for recipe in [given.recipe] if given.recipe else ["laptop", "moco-laptop"]:
             measure(given, recipe, data)

@@ -8,8 +8,8 @@ import torch
 from upreid.build import diagnosis
 from upreid.build.diagnosis import gradient_norms, take_up, views_of
 from upreid.commands.diagnose import pairs_of_people
+from upreid.data.records import Record
 from upreid.runtime.compute import Compute
-from upreid.types import Record
 
 TINY = "--model.channels 4 --train.batch 8 --model.bn-groups 2 --contrast.queue 16 --train.steps 4"
 ALONE = "--train.threads 1 --train.workers 0 --train.device cpu"
@@ -19,9 +19,10 @@ COMPUTE = Compute(device=torch.device("cpu"), threads=1, workers=0)
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from upreid.commands.synth import synthesise
+    from upreid.synthetic.settings import CorpusSettings
 
     out = tmp_path_factory.mktemp("people") / "corpus"
-    synthesise(out, identities=6, seed=1, height=64, width=32, workers=1)
+    synthesise(out, CorpusSettings(identities=6, height=64, width=32), workers=1)
     return out
 
 

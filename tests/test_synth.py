@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,13 @@ from upreid.commands.synth import synthesise
 from upreid.errors import InputError
 from upreid.synthetic.corpus_folder import PARTIAL
 from upreid.synthetic.layouts import LAYOUTS
+from upreid.synthetic.settings import CorpusSettings
 
 SMALL = {"identities": 4, "seed": 1, "height": 32, "width": 16}
+
+
+def synthesise_small(out: Path, *, workers: int | None = None, **changes: Any) -> None:
+    synthesise(out, CorpusSettings(**SMALL | changes), workers=workers)
 
 
 def digest(root: Path) -> dict[str, str]:
@@ -30,7 +36,7 @@ def digest(root: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("corpus")
-    synthesise(root, **SMALL, workers=1)
+    synthesise_small(root, workers=1)
     return root
 
 
@@ -48,13 +54,13 @@ def test_the_manifest_says_what_the_corpus_was_made_from(corpus: Path):
 
 
 def test_two_workers_write_the_same_bytes_as_one(corpus: Path, tmp_path: Path):
-    synthesise(tmp_path, **SMALL, workers=2)
+    synthesise_small(tmp_path, workers=2)
     assert digest(tmp_path) == digest(corpus)
 
 
 def test_the_same_corpus_is_reused_and_not_touched(corpus: Path, capsys: pytest.CaptureFixture[str]):
     before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
-    synthesise(corpus, **SMALL)
+    synthesise_small(corpus)
     assert {path: path.stat().st_mtime_ns for path in corpus.rglob("*")} == before
     assert "reused" in capsys.readouterr().err
 
@@ -63,7 +69,7 @@ def test_the_same_corpus_is_reused_and_not_touched(corpus: Path, capsys: pytest.
 def test_another_corpus_is_never_mixed_with_or_written_over(corpus: Path, change: dict[str, float]):
     before = digest(corpus)
     with pytest.raises(InputError, match="not empty"):
-        synthesise(corpus, **SMALL | change)  # pyright: ignore[reportArgumentType]
+        synthesise_small(corpus, **change)
     assert digest(corpus) == before
 
 
@@ -71,15 +77,15 @@ def test_files_of_the_user_in_the_way_are_refused(tmp_path: Path):
     (tmp_path / "wild").mkdir()
     (tmp_path / "wild" / "mine.jpg").write_bytes(b"mine")
     with pytest.raises(InputError, match="not empty"):
-        synthesise(tmp_path, **SMALL)
+        synthesise_small(tmp_path)
     assert [path.name for path in tmp_path.rglob("*")] == ["wild", "mine.jpg"]
 
 
 def test_a_corpus_with_files_missing_is_named(tmp_path: Path):
-    synthesise(tmp_path, **SMALL, workers=1)
+    synthesise_small(tmp_path, workers=1)
     next((tmp_path / "wild").rglob("*.jpg")).unlink()
     with pytest.raises(InputError, match="47 of 48"):
-        synthesise(tmp_path, **SMALL)
+        synthesise_small(tmp_path)
 
 
 def test_a_run_that_fails_midway_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -89,15 +95,16 @@ def test_a_run_that_fails_midway_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(synth, "render", fail)
     with pytest.raises(InputError, match="No space left on device"):
-        synthesise(tmp_path, **SMALL)
+        synthesise_small(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_run_leaves_no_final_folder_and_no_worker_and_the_next_run_is_whole(tmp_path: Path):
-    arguments = {**SMALL, "identities": 60, "height": 128, "width": 64}
+    corpus = CorpusSettings(identities=60)
     call = (
         "from pathlib import Path\nfrom upreid.commands.synth import synthesise\n"
-        f"if __name__ == '__main__':\n    synthesise(Path({str(tmp_path / 'out')!r}), **{arguments!r}, workers=2)\n"
+        "from upreid.synthetic.settings import CorpusSettings\n"
+        f"if __name__ == '__main__':\n    synthesise(Path({str(tmp_path / 'out')!r}), {corpus!r}, workers=2)\n"
     )
     script = tmp_path / "call.py"
     script.write_text(call)
@@ -106,7 +113,7 @@ def test_a_killed_run_leaves_no_final_folder_and_no_worker_and_the_next_run_is_w
         run.send_signal(signal.SIGKILL)
     wait_for(lambda: not is_alive(run.pid))
     assert [path.name for path in (tmp_path / "out").iterdir()] == [PARTIAL]
-    synthesise(tmp_path / "out", **SMALL, workers=1)
+    synthesise_small(tmp_path / "out", workers=1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["corpus.json", "market1501", "wild"]
 
 
@@ -135,9 +142,9 @@ def test_a_run_killed_while_moving_is_finished_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(synth, "move", move_one)
         with pytest.raises(KeyboardInterrupt):
-            synthesise(tmp_path, **SMALL, workers=1)
+            synthesise_small(tmp_path, workers=1)
     monkeypatch.setattr(synth, "render", None)  # nothing is rendered twice
-    synthesise(tmp_path, **SMALL)
+    synthesise_small(tmp_path)
     assert digest(tmp_path) == digest(corpus)
 
 
@@ -146,7 +153,7 @@ def added(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The corpus with every other layout added, one call after the other."""
     root = shutil.copytree(corpus, tmp_path_factory.mktemp("added") / "corpus")
     for layout in LAYOUTS:
-        synthesise(root, **SMALL, workers=1, layout=layout)
+        synthesise_small(root, workers=1, layout=layout)
     return root
 
 
@@ -161,7 +168,7 @@ def test_another_layout_is_added_and_what_is_there_is_not_touched(corpus: Path, 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_layout_has_the_same_bytes_whatever_else_was_written(layout: str, added: Path, tmp_path: Path):
-    synthesise(tmp_path, **SMALL, workers=2, layout=layout)
+    synthesise_small(tmp_path, workers=2, layout=layout)
     assert digest(tmp_path / layout) == digest(added / layout)
     assert digest(tmp_path / "wild") == digest(added / "wild")
 
@@ -170,7 +177,7 @@ def test_a_layout_has_the_same_bytes_whatever_else_was_written(layout: str, adde
 def test_the_same_layout_is_reused(layout: str, added: Path, capsys: pytest.CaptureFixture[str]):
     (added / layout / "of a reader.txt").touch()
     before = {path: path.stat().st_mtime_ns for path in added.rglob("*")}
-    synthesise(added, **SMALL, layout=layout)
+    synthesise_small(added, layout=layout)
     assert {path: path.stat().st_mtime_ns for path in added.rglob("*")} == before
     assert "reused" in capsys.readouterr().err
     (added / layout / "of a reader.txt").unlink()
@@ -179,7 +186,7 @@ def test_the_same_layout_is_reused(layout: str, added: Path, capsys: pytest.Capt
 def test_another_layout_of_another_corpus_is_not_added(corpus: Path):
     before = digest(corpus)
     with pytest.raises(InputError, match="not empty and was made otherwise"):
-        synthesise(corpus, **SMALL | {"seed": 2}, layout="msmt17-v2")
+        synthesise_small(corpus, seed=2, layout="msmt17-v2")
     assert digest(corpus) == before
 
 
@@ -187,14 +194,14 @@ def test_another_corpus_is_not_begun_beside_a_layout_whose_wild_is_gone(corpus: 
     root = shutil.copytree(corpus, tmp_path / "corpus")
     shutil.rmtree(root / "wild")
     with pytest.raises(InputError, match="market1501 is not empty"):
-        synthesise(root, **SMALL | {"seed": 2}, layout="msmt17-v2")
+        synthesise_small(root, seed=2, layout="msmt17-v2")
 
 
 def test_a_list_that_is_gone_is_missed(added: Path, tmp_path: Path):
     root = shutil.copytree(added, tmp_path / "corpus")
     (root / "msmt17-v2" / "MSMT17_V2" / "list_val.txt").unlink()
     with pytest.raises(InputError, match="msmt17-v2: 51 of 52 files are left"):
-        synthesise(root, **SMALL, layout="msmt17-v2")
+        synthesise_small(root, layout="msmt17-v2")
 
 
 def test_an_addition_that_fails_midway_leaves_the_rest_as_it_was(
@@ -204,7 +211,7 @@ def test_an_addition_that_fails_midway_leaves_the_rest_as_it_was(
     layout = dataclasses.replace(LAYOUTS["cuhk03-raw"], finish=fail)
     monkeypatch.setitem(LAYOUTS, "cuhk03-raw", layout)
     with pytest.raises(InputError, match="No space left on device"):
-        synthesise(root, **SMALL, workers=1, layout="cuhk03-raw")
+        synthesise_small(root, workers=1, layout="cuhk03-raw")
     assert digest(root) == digest(corpus)
     assert not (root / PARTIAL).exists()
 
@@ -223,11 +230,11 @@ def test_an_addition_killed_while_moving_is_finished_by_a_call_for_any_layout(
     with monkeypatch.context() as patch:
         patch.setattr(synth, "move", stop)
         with pytest.raises(KeyboardInterrupt):
-            synthesise(root, **SMALL, workers=1, layout="msmt17-v2")
+            synthesise_small(root, workers=1, layout="msmt17-v2")
     monkeypatch.setattr(synth, "render", None)  # nothing is rendered twice
-    synthesise(root, **SMALL)
+    synthesise_small(root)
     assert sorted(path.name for path in root.iterdir()) == ["corpus.json", "market1501", "msmt17-v2", "wild"]
-    synthesise(root, **SMALL, layout="msmt17-v2")
+    synthesise_small(root, layout="msmt17-v2")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +254,7 @@ def test_an_addition_killed_while_moving_is_finished_by_a_call_for_any_layout(
 )
 def test_impossible_values_are_one_clear_line(tmp_path: Path, change: dict[str, float], message: str):
     with pytest.raises(InputError, match=message) as caught:
-        synthesise(tmp_path, **SMALL | change)  # pyright: ignore[reportArgumentType]
+        synthesise_small(tmp_path, **change)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -255,7 +262,7 @@ def test_impossible_values_are_one_clear_line(tmp_path: Path, change: dict[str, 
 def test_an_output_that_is_a_file_is_one_clear_line(tmp_path: Path):
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError, match="cannot write the corpus"):
-        synthesise(tmp_path / "out", **SMALL, workers=1)
+        synthesise_small(tmp_path / "out", workers=1)
 
 
 def test_importing_the_renderer_does_not_import_torch():

@@ -1,31 +1,10 @@
-"""What travels between the parts: records, batches of originals, views, and how pixels become input."""
+"""What travels between the parts: batches of originals, views, and how pixels become input."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """One image file and what is known about it; `None` means unlabelled."""
-
-    path: Path
-    person: int | None = None
-    camera: int | None = None
-
-
-def people(records: Sequence[Record]) -> list[int]:
-    """Person of each labelled record."""
-    return [record.person for record in records if record.person is not None]
-
-
-def cameras(records: Sequence[Record]) -> list[int]:
-    """Camera of each labelled record."""
-    return [record.camera for record in records if record.camera is not None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,11 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
 from upreid.data.augment import PATCH_PRESETS, PRESETS, Augment
-from upreid.data.dataset import LabelledImages, OriginalImages, SkipLedger, collate
+from upreid.data.dataset import LabelledImages, OriginalImages, SkipLedger, TrainingImages, collate, collate_labelled
+from upreid.data.records import Record
 from upreid.data.sources.folder import open_folder
-from upreid.errors import InputError
-from upreid.types import Preprocess, Record
+from upreid.errors import DataError
+from upreid.types import Preprocess
 
 PREPROCESS = Preprocess(height=64, width=32, mean=(0.35, 0.31, 0.32), std=(0.26, 0.25, 0.24))
 
@@ -86,7 +87,7 @@ def test_a_broken_source_ends_the_search_and_then_the_run(tmp_path, limit):
     batch = collate([images[0, index] for index in range(4)])
     assert len(batch.skipped) <= int(limit * 10) + 4 or limit == 1  # not every file again for every sample
     ledger = SkipLedger(10, limit if limit < 1 else 0.99)
-    with pytest.raises(InputError):
+    with pytest.raises(DataError):
         ledger.add(batch.skipped)
 
 
@@ -95,11 +96,18 @@ def test_the_ledger_counts_each_file_once_and_tells_the_new_ones():
     assert ledger.add([(3, "'3.png': cut")]) == ["'3.png': cut"]
     assert ledger.add([(3, "'3.png': cut"), (3, "'3.png': cut")]) == []
     assert ledger.add([(5, "'5.png': empty")]) == ["'5.png': empty"]
-    with pytest.raises(InputError, match="3 of 200") as error:
+    with pytest.raises(DataError, match="3 of 200") as error:
         ledger.add([(8, "'8.png': text")])
     for name in ("3.png", "5.png", "8.png", "limit of 1.0%"):
         assert name in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_an_error_of_the_ledger_names_five_files_and_the_log_has_them_all(capsys):
+    with pytest.raises(DataError, match="and 7 more, named in the log") as error:
+        SkipLedger(100, limit=0.1).add([(number, f"'{number}.png': cut") for number in range(12)])
+    assert str(error.value).count(".png") == 5
+    assert capsys.readouterr().err.count("skipped '") == 12
 
 
 def test_a_resumed_ledger_goes_on_counting():
@@ -107,7 +115,7 @@ def test_a_resumed_ledger_goes_on_counting():
     first.add([(3, "'3.png': cut")])
     resumed = SkipLedger(100, limit=0.01, known=first.state())
     assert resumed.add([(3, "'3.png': cut")]) == []
-    with pytest.raises(InputError, match="2 of 100"):
+    with pytest.raises(DataError, match="2 of 100"):
         resumed.add([(4, "'4.png': cut")])
 
 
@@ -124,5 +132,47 @@ def test_evaluation_sees_exactly_the_original_of_pre_training(tmp_path, size):
 
 def test_evaluation_refuses_an_unreadable_file_by_name(tmp_path):
     paths = folder(tmp_path, 2, bad=(1,))
-    with pytest.raises(InputError, match=r"1\.png"):
+    with pytest.raises(DataError, match=r"1\.png"):
         LabelledImages([Record(path=path) for path in paths], PREPROCESS)[1]
+
+
+def labelled(paths, people):
+    return [Record(path=path, person=person, camera=1) for path, person in zip(paths, people, strict=True)]
+
+
+def test_training_replaces_an_unreadable_image_by_the_next_of_the_same_person(tmp_path):
+    records = labelled(folder(tmp_path, 6, bad=(0, 4)), [7, 8, 7, 8, 7, 8])
+    images = TrainingImages(records, PREPROCESS, limit=1.0)
+    batch = collate_labelled([images[index] for index in (0, 4, 3)])
+    assert batch.indices.tolist() == [2, 2, 3]  # after the last image of person 7 comes his first, which is broken too
+    assert [index for index, _ in batch.skipped] == [0, 4, 0]
+    assert "0.png" in batch.skipped[0][1]
+    whole = LabelledImages(records, PREPROCESS)
+    assert torch.equal(batch.images, torch.stack([whole[2], whole[2], whole[3]]))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_do_not_change_what_replaces_an_unreadable_training_image(tmp_path, workers):
+    images = TrainingImages(labelled(folder(tmp_path, 6, bad=(0, 4)), [7, 8, 7, 8, 7, 8]), PREPROCESS, limit=1.0)
+    order = [[0, 1], [4, 0], [5, 4]]
+    batches = list(DataLoader(images, batch_sampler=order, num_workers=workers, collate_fn=collate_labelled))
+    assert [batch.indices.tolist() for batch in batches] == [[2, 1], [2, 2], [5, 2]]
+
+
+def test_a_person_without_a_readable_image_is_named(tmp_path):
+    images = TrainingImages(labelled(folder(tmp_path, 4, bad=(0, 2)), [7, 8, 7, 8]), PREPROCESS, limit=1.0)
+    with pytest.raises(DataError, match="none of the 2 training images of person 7 can be read"):
+        images[2]
+
+
+def test_too_many_unreadable_training_images_end_in_the_ledger(tmp_path):
+    images = TrainingImages(labelled(folder(tmp_path, 4, bad=(0, 2)), [7, 7, 7, 7]), PREPROCESS, limit=0.25)
+    batch = collate_labelled([images[0], images[2]])
+    with pytest.raises(DataError, match=r"2 of 4 images cannot be read, over the limit of 25.0%"):
+        SkipLedger(4, 0.25).add(batch.skipped)
+
+
+def test_an_image_is_never_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "0.png")
+    with pytest.raises(DataError, match=r"0\.png': it is no plain file"):
+        LabelledImages([Record(path=tmp_path / "0.png")], PREPROCESS)[0]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from upreid.data.records import Record
 from upreid.data.splits import Split, base_names, draw, select, share_of_images, write_split
 from upreid.errors import InputError
-from upreid.types import Record
 
 
 def records(num_people: int = 10, images: int = 12, root: str = "a") -> list[Record]:

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from upreid.data.records import Record
 from upreid.data.splits import share_of_people
 from upreid.errors import InputError
-from upreid.types import Record
 
 CHOSEN = [1221, 2005, 2406, 2424, 3226, 3609, 4010, 4411, 5213, 7619, 8822, 9624]
 """Of 40 people with seed 1: written down, because splits made with one version must hold in the next."""

@@ -18,11 +18,11 @@ from upreid.config.finetune import FinetuneConfig
 from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
 from upreid.data.benchmarks import read_benchmark
+from upreid.data.records import Record
 from upreid.data.sources.recognise import open_source
 from upreid.data.splits import select
 from upreid.errors import InputError
 from upreid.runtime.journal import Journal, read_journal
-from upreid.types import Record
 
 pytestmark = pytest.mark.slow
 often = settings(settings.get_profile("often"), max_examples=250)

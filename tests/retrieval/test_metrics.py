@@ -10,7 +10,7 @@ from upreid.errors import InputError
 from upreid.retrieval import ranking
 from upreid.retrieval.inputs import as_features
 from upreid.retrieval.metrics import evaluate_distances, evaluate_features
-from upreid.retrieval.ranking import UNKNOWN_CAMERA, Labels, distance_chunks, entries_before, rank_queries
+from upreid.retrieval.ranking import UNKNOWN, Labels, distance_chunks, entries_before, rank_queries
 
 NUMBERS = ("mAP", "mAP_trapezoid", "rank1", "rank5", "rank10", "mINP")
 
@@ -253,7 +253,7 @@ def test_the_first_of_a_ranking_are_those_of_a_stable_sort_without_junk(problem,
 
 def test_an_unknown_camera_is_nobody_elses(features) -> None:
     query, gallery, *marks = features
-    unknown = [np.full(len(cameras), UNKNOWN_CAMERA) for cameras in marks[2:]]
+    unknown = [np.full(len(cameras), UNKNOWN) for cameras in marks[2:]]
     marked = Labels(
         query_people=marks[0], gallery_people=marks[1], query_cameras=unknown[0], gallery_cameras=unknown[1]
     )

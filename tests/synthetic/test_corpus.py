@@ -9,33 +9,25 @@ import pytest
 from PIL import Image
 
 from upreid.synthetic.camera import draw_camera, transfer_colours
-from upreid.synthetic.corpus import Recipe, Shot, take, wild_shots
+from upreid.synthetic.corpus import Shot, take, wild_shots
 from upreid.synthetic.draw import generator
 from upreid.synthetic.figure import stand
 from upreid.synthetic.identity import Identity, draw_identity
 from upreid.synthetic.layouts import market1501_shots
-from upreid.synthetic.photograph import Look, frame, photograph
+from upreid.synthetic.photograph import frame, photograph
 from upreid.synthetic.scene import cut, draw_panorama
+from upreid.synthetic.settings import CorpusSettings
 from upreid.synthetic.skeleton import draw_pose
 
-RECIPE = Recipe(
-    identities=6,
-    seed=1,
-    height=64,
-    width=32,
-    camera_strength=1.0,
-    background_strength=1.0,
-    occlusion_strength=1.0,
-    layout="market1501",
-)
+CORPUS = CorpusSettings(identities=6, seed=1, height=64, width=32)
 
 
-def pixels(recipe: Recipe, shot: Shot) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(take(recipe, shot)))).astype(int)
+def pixels(corpus: CorpusSettings, shot: Shot) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(take(corpus, shot)))).astype(int)
 
 
 def test_half_the_people_train_and_each_has_two_images_in_each_of_six_cameras():
-    shots = market1501_shots(dataclasses.replace(RECIPE, identities=40))
+    shots = market1501_shots(dataclasses.replace(CORPUS, identities=40))
     in_folder = {
         name: [s for s in shots if s.path.parts[0] == name]
         for name in ("bounding_box_train", "query", "bounding_box_test")
@@ -55,19 +47,19 @@ def test_half_the_people_train_and_each_has_two_images_in_each_of_six_cameras():
 
 
 def test_an_odd_number_of_people_gives_the_test_half_one_more():
-    shots = market1501_shots(dataclasses.replace(RECIPE, identities=5))
+    shots = market1501_shots(dataclasses.replace(CORPUS, identities=5))
     assert {s.person for s in shots if s.path.parts[0] == "bounding_box_train"} == {1, 2}
 
 
 def test_names_follow_market_1501_and_agree_with_the_shot():
-    for shot in market1501_shots(RECIPE):
+    for shot in market1501_shots(CORPUS):
         match = re.fullmatch(r"(\d{4})_c(\d)s1_\d{6}_00\.jpg", shot.path.name)
         assert match
         assert (int(match[1]), int(match[2])) == (shot.person, shot.camera)
 
 
 def test_the_wild_has_three_times_as_many_people_with_four_images_each_in_shuffled_order():
-    shots = wild_shots(dataclasses.replace(RECIPE, identities=100))
+    shots = wild_shots(dataclasses.replace(CORPUS, identities=100))
     assert sorted((s.person, s.image) for s in shots) == [(p, i) for p in range(300) for i in range(4)]
     assert [s.path for s in shots] == sorted(s.path for s in shots)
     neighbours = np.array([s.person for s in shots])
@@ -77,7 +69,7 @@ def test_the_wild_has_three_times_as_many_people_with_four_images_each_in_shuffl
 
 def test_nobody_is_both_in_the_wild_and_in_the_benchmark(monkeypatch: pytest.MonkeyPatch):
     seen: dict[str, set[str]] = {"wild": set(), "benchmark": set()}
-    for where, shots in (("wild", wild_shots(RECIPE)), ("benchmark", market1501_shots(RECIPE))):
+    for where, shots in (("wild", wild_shots(CORPUS)), ("benchmark", market1501_shots(CORPUS))):
 
         def note(person: Identity, *_: object, kind: str = where) -> bytes:
             seen[kind].add(repr(person))
@@ -85,37 +77,37 @@ def test_nobody_is_both_in_the_wild_and_in_the_benchmark(monkeypatch: pytest.Mon
 
         monkeypatch.setattr("upreid.synthetic.corpus.photograph", note)
         for shot in shots:
-            take(RECIPE, shot)
+            take(CORPUS, shot)
     assert len(seen["wild"]) == 18
     assert len(seen["benchmark"]) == 6
     assert not seen["wild"] & seen["benchmark"]
 
 
 def test_a_png_holds_the_pixels_of_the_jpeg():
-    jpeg = market1501_shots(RECIPE)[0]
+    jpeg = market1501_shots(CORPUS)[0]
     png = dataclasses.replace(jpeg, path=jpeg.path.with_suffix(".png"))
-    assert take(RECIPE, png).startswith(b"\x89PNG")
-    np.testing.assert_array_equal(pixels(RECIPE, png), pixels(RECIPE, jpeg))
+    assert take(CORPUS, png).startswith(b"\x89PNG")
+    np.testing.assert_array_equal(pixels(CORPUS, png), pixels(CORPUS, jpeg))
 
 
 def test_a_picture_depends_on_its_numbers_and_on_nothing_taken_before():
-    shots = market1501_shots(RECIPE)[:6]
-    forward = [take(RECIPE, shot) for shot in shots]
-    backward = [take(RECIPE, shot) for shot in reversed(shots)][::-1]
+    shots = market1501_shots(CORPUS)[:6]
+    forward = [take(CORPUS, shot) for shot in shots]
+    backward = [take(CORPUS, shot) for shot in reversed(shots)][::-1]
     assert forward == backward
     assert len(set(forward)) == 6
 
 
 def test_another_seed_gives_other_pictures():
-    shot = market1501_shots(RECIPE)[0]
-    assert take(RECIPE, shot) != take(dataclasses.replace(RECIPE, seed=2), shot)
+    shot = market1501_shots(CORPUS)[0]
+    assert take(CORPUS, shot) != take(dataclasses.replace(CORPUS, seed=2), shot)
 
 
 @pytest.mark.parametrize("size", [(128, 64), (64, 32), (48, 48), (256, 128)])
 def test_pictures_have_the_size_asked_for(size: tuple[int, int]):
-    recipe = dataclasses.replace(RECIPE, height=size[0], width=size[1])
-    for shot in (market1501_shots(recipe)[0], wild_shots(recipe)[0]):
-        assert pixels(recipe, shot).shape == (*size, 3)
+    corpus = dataclasses.replace(CORPUS, height=size[0], width=size[1])
+    for shot in (market1501_shots(corpus)[0], wild_shots(corpus)[0]):
+        assert pixels(corpus, shot).shape == (*size, 3)
 
 
 def test_camera_strength_zero_leaves_every_colour_as_it_is():
@@ -158,9 +150,9 @@ def test_occlusion_strength_decides_how_often_something_stands_in_front(monkeypa
     monkeypatch.setattr("upreid.synthetic.photograph.occlude", note)
     counts = []
     for strength in (0.0, 1.0, 3.0):
-        count, recipe = 0, dataclasses.replace(RECIPE, height=32, width=16, occlusion_strength=strength)
-        for shot in wild_shots(recipe):
-            take(recipe, shot)
+        count, corpus = 0, dataclasses.replace(CORPUS, height=32, width=16, occlusion_strength=strength)
+        for shot in wild_shots(corpus):
+            take(corpus, shot)
         counts.append(count)
     assert counts[0] == 0
     assert 5 <= counts[1] <= 25
@@ -168,13 +160,12 @@ def test_occlusion_strength_decides_how_often_something_stands_in_front(monkeypa
 
 
 def test_the_box_is_imperfect_but_holds_most_of_the_person():
-
-    look = Look(height=128, width=64)
+    corpus = CorpusSettings(height=128, width=64)
     shares, tops = [], []
     for number in range(60):
         rng = generator(1, "box", number)
         solids = stand(draw_identity(rng), draw_pose(rng), rng.uniform(0, 6), 0.2)
-        window = frame(solids, look, rng)
+        window = frame(solids, corpus, rng)
         boxes = solids.boxes()
         tall = boxes[:, 3].max() - boxes[:, 2].min()
         shares.append(tall / (window.metres_per_row * 128))
@@ -184,15 +175,13 @@ def test_the_box_is_imperfect_but_holds_most_of_the_person():
 
 
 def test_noise_and_pose_differ_between_two_pictures_of_one_person_and_camera():
-    first, second = market1501_shots(RECIPE)[:2]
+    first, second = market1501_shots(CORPUS)[:2]
     assert (first.person, first.camera) == (second.person, second.camera)
-    assert np.abs(pixels(RECIPE, first) - pixels(RECIPE, second)).mean() > 5
+    assert np.abs(pixels(CORPUS, first) - pixels(CORPUS, second)).mean() > 5
 
 
 def test_photograph_takes_everything_from_its_arguments():
-
     person, camera = draw_identity(generator(1, "p")), draw_camera(generator(1, "c"), 1.0)
     street = draw_panorama(generator(1, "s"), 64, 64, camera.elevation)
-    look = Look(height=64, width=32)
-    one, two = (photograph(person, camera, street, look, generator(1, "i")) for _ in range(2))
+    one, two = (photograph(person, camera, street, CORPUS, generator(1, "i")) for _ in range(2))
     assert one == two

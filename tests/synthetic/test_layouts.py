@@ -8,19 +8,11 @@ from pathlib import Path
 import pytest
 
 from upreid.synthetic import layout_cuhk03, layout_msmt17
-from upreid.synthetic.corpus import Recipe, wild_shots
+from upreid.synthetic.corpus import wild_shots
 from upreid.synthetic.layouts import LABELLED, UNLABELLED
+from upreid.synthetic.settings import CorpusSettings
 
-RECIPE = Recipe(
-    identities=9,
-    seed=1,
-    height=32,
-    width=16,
-    camera_strength=1.0,
-    background_strength=1.0,
-    occlusion_strength=1.0,
-    layout="any",
-)
+CORPUS = CorpusSettings(identities=9, seed=1, height=32, width=16)
 
 NAMES = {
     "market1501": r"(bounding_box_train|query|bounding_box_test)/\d{4}_c[1-6]s1_\d{6}_00\.jpg",
@@ -38,14 +30,14 @@ NAMES = {
 
 @pytest.mark.parametrize("name", LABELLED)
 def test_names_are_those_of_the_real_set_and_no_two_are_alike(name: str) -> None:
-    paths = [str(shot.path) for shot in LABELLED[name].shots(RECIPE)]
+    paths = [str(shot.path) for shot in LABELLED[name].shots(CORPUS)]
     assert [path for path in paths if not re.fullmatch(NAMES[name], path)] == []
     assert len(set(paths)) == len(paths)
 
 
 @pytest.mark.parametrize("name", LABELLED)
 def test_every_layout_shows_the_same_people_and_pictures_of_cameras_that_exist(name: str) -> None:
-    shots = LABELLED[name].shots(RECIPE)
+    shots = LABELLED[name].shots(CORPUS)
     assert {shot.person for shot in shots} == set(range(1, 10))
     assert {shot.camera for shot in shots} == set(range(1, 3 if name.startswith("cuhk03") else 7))
 
@@ -54,7 +46,7 @@ def test_every_layout_shows_the_same_people_and_pictures_of_cameras_that_exist(n
 def test_train_and_test_people_are_others_and_every_test_person_is_searched_for(name: str) -> None:
     people: dict[str, set[int]] = {"train": set(), "test": set()}
     queries = set()
-    for shot in LABELLED[name].shots(RECIPE):
+    for shot in LABELLED[name].shots(CORPUS):
         people["train" if "train" in str(shot.path) else "test"].add(shot.person)
         queries |= {shot.person} if shot.path.parts[-2] == "query" else set()
     assert people == {"train": {1, 2, 3, 4}, "test": {5, 6, 7, 8, 9}}
@@ -64,7 +56,7 @@ def test_train_and_test_people_are_others_and_every_test_person_is_searched_for(
 def test_the_lists_of_msmt17_cover_every_picture_once(tmp_path: Path) -> None:
     version = layout_msmt17.V2
     (tmp_path / version.folder).mkdir()
-    layout_msmt17.write_lists(tmp_path, RECIPE, version)
+    layout_msmt17.write_lists(tmp_path, CORPUS, version)
     lines = {
         part: (tmp_path / version.folder / name).read_text().splitlines() for part, name in layout_msmt17.LISTS.items()
     }
@@ -73,16 +65,16 @@ def test_the_lists_of_msmt17_cover_every_picture_once(tmp_path: Path) -> None:
     assert lines["query"][-1].endswith(" 4")  # the fifth test person: numbered from 0 again
     folders = {"train": "mask_train_v2", "val": "mask_train_v2", "query": "mask_test_v2", "gallery": "mask_test_v2"}
     named = [f"{version.folder}/{folders[part]}/{line.split()[0]}" for part in lines for line in lines[part]]
-    assert sorted(named) == sorted(str(shot.path) for shot in layout_msmt17.official_shots(RECIPE, version))
+    assert sorted(named) == sorted(str(shot.path) for shot in layout_msmt17.official_shots(CORPUS, version))
 
 
 def test_the_renamed_pictures_are_the_official_ones() -> None:
-    official, renamed = LABELLED["msmt17-v2"].shots(RECIPE), LABELLED["msmt17-ecn"].shots(RECIPE)
+    official, renamed = LABELLED["msmt17-v2"].shots(CORPUS), LABELLED["msmt17-ecn"].shots(CORPUS)
     assert [(s.person, s.camera, s.image) for s in official] == [(s.person, s.camera, s.image) for s in renamed]
 
 
 def test_a_detector_misses_some_of_the_labelled_boxes_and_finds_no_others() -> None:
-    boxes = {kind: {entry.name for entry in layout_cuhk03.entries(RECIPE, kind)} for kind in layout_cuhk03.KINDS}
+    boxes = {kind: {entry.name for entry in layout_cuhk03.entries(CORPUS, kind)} for kind in layout_cuhk03.KINDS}
     assert boxes["detected"] < boxes["labeled"]
     assert len(boxes["labeled"]) == 9 * 10 - 2  # people 4 and 8
     assert len(boxes["detected"]) == 9 * 10 - 2 - 3  # people 3, 6 and 9
@@ -90,7 +82,7 @@ def test_a_detector_misses_some_of_the_labelled_boxes_and_finds_no_others() -> N
 
 @pytest.mark.parametrize("kind", layout_cuhk03.KINDS)
 def test_one_query_per_test_person_and_camera_and_none_of_them_in_the_gallery(kind: str) -> None:
-    entries = list(layout_cuhk03.entries(replace(RECIPE, identities=40), kind))
+    entries = list(layout_cuhk03.entries(replace(CORPUS, identities=40), kind))
     queries = Counter((entry.person, entry.view) for entry in entries if entry.part == "query")
     assert queries == Counter({(person, view): 1 for person in range(21, 41) for view in (1, 2)})
     names = {part: {entry.name for entry in entries if entry.part == part} for part in ("train", "query", "gallery")}
@@ -99,13 +91,13 @@ def test_one_query_per_test_person_and_camera_and_none_of_them_in_the_gallery(ki
 
 def test_the_original_personx_searches_a_gallery_that_holds_the_query_itself() -> None:
     folders: dict[str, set[str]] = {}
-    for shot in LABELLED["personx-original"].shots(RECIPE):
+    for shot in LABELLED["personx-original"].shots(CORPUS):
         folders.setdefault(shot.path.parts[-2], set()).add(shot.path.name)
     assert folders["query"] < folders["bounding_box_test"]
 
 
 def test_luperson_shows_the_pictures_of_wild_with_and_without_folders_for_videos() -> None:
-    shots, wild = UNLABELLED["luperson-folder"].shots(RECIPE), wild_shots(RECIPE)
+    shots, wild = UNLABELLED["luperson-folder"].shots(CORPUS), wild_shots(CORPUS)
     assert [(s.person, s.camera, s.image) for s in shots] == [(s.person, s.camera, s.image) for s in wild]
     assert len({shot.path for shot in shots}) == len(wild)
     with_videos = [bool(re.fullmatch(r"[A-Z]{2}/[A-Z]{2}/\d{4}/\d{8}\.jpg", str(shot.path))) for shot in shots]

@@ -13,6 +13,7 @@ from upreid.data.augment.downstream import DownstreamAugment, black
 from upreid.data.dataset import LabelledImages
 from upreid.data.loading import make_loader
 from upreid.data.pk_batches import PKBatches
+from upreid.data.records import Record, cameras, people
 from upreid.errors import InputError
 from upreid.models.encoder import Encoder
 from upreid.models.heads import HeadSettings, create_head
@@ -21,7 +22,7 @@ from upreid.runtime.compute import Compute
 from upreid.runtime.distributed import World
 from upreid.runtime.schedule import cosine, staircase, warm_up
 from upreid.runtime.seed import stream_key
-from upreid.types import Preprocess, Record, cameras, people
+from upreid.types import Preprocess
 
 CACHE_BYTES = 2_000_000_000
 """A training set whose input tensors are smaller than this is decoded once and kept."""

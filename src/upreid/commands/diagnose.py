@@ -27,13 +27,13 @@ from upreid.build.diagnosis import TakenUp, embedded, gradient_norms, patch_vect
 from upreid.build.pretraining import preprocess
 from upreid.config.diagnose import DiagnoseConfig
 from upreid.data.benchmarks import Benchmark, open_benchmark
+from upreid.data.records import Record, cameras, people
 from upreid.errors import InputError
 from upreid.retrieval.features import features
 from upreid.retrieval.geometry import alignment, camera_bias, patch_discrimination, uniformity
 from upreid.runtime.compute import settle
 from upreid.runtime.console import progress, say
 from upreid.runtime.files import write_text
-from upreid.types import Record, cameras, people
 
 PAIRS_AT_A_TIME = 8192
 

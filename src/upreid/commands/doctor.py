@@ -11,10 +11,10 @@ from upreid.config.doctor import DoctorConfig
 from upreid.data.benchmarks import Benchmark, read_benchmark
 from upreid.data.benchmarks.checkup import Findings, quick_checkup
 from upreid.data.decode import UnreadableImage, decode
+from upreid.data.records import Record, cameras, people
 from upreid.retrieval.metrics import evaluate_features
 from upreid.runtime.compute import cores
 from upreid.runtime.console import progress
-from upreid.types import Record, cameras, people
 
 NAMED = 5
 """So many files are named of a kind."""

@@ -12,14 +12,13 @@ over, or only finishes moving.
 import importlib.util
 import math
 import shutil
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from upreid.config.tours import SynthConfig
 from upreid.errors import InputError, nearest
 from upreid.runtime.console import say
-from upreid.synthetic.corpus import Recipe, Shot, wild_shots
+from upreid.synthetic.corpus import Shot, wild_shots
 from upreid.synthetic.corpus_folder import (
     PARTIAL,
     finish_moving,
@@ -31,6 +30,7 @@ from upreid.synthetic.corpus_folder import (
     write_manifest,
 )
 from upreid.synthetic.layouts import LAYOUTS
+from upreid.synthetic.settings import CorpusSettings
 from upreid.synthetic.workers import default_workers, render
 
 LEAST_IDENTITIES, LEAST_HEIGHT, LEAST_WIDTH = 4, 32, 16
@@ -39,62 +39,35 @@ MOST_IDENTITIES, MOST_SIDE = 9999, 2048
 
 def run(config: SynthConfig) -> None:
     """Render what the command line asks for."""
-    synthesise(**vars(config))
+    synthesise(config.out, config, workers=config.workers)
 
 
-def recipe_of(config: SynthConfig) -> Recipe:
-    """What decides the bytes of a corpus, of all that the command line says."""
-    return Recipe(**{field.name: getattr(config, field.name) for field in fields(Recipe)})
-
-
-def synthesise(
-    out: Path,
-    *,
-    identities: int,
-    seed: int,
-    height: int = 128,
-    width: int = 64,
-    workers: int | None = None,
-    camera_strength: float = 1.0,
-    background_strength: float = 1.0,
-    occlusion_strength: float = 1.0,
-    layout: str = "market1501",
-) -> None:
+def synthesise(out: Path, corpus: CorpusSettings, *, workers: int | None = None) -> None:
     """Render `3 * identities` unlabelled people into `out/wild` and `identities` others into `out/<layout>`.
 
-    The first half of the labelled people (rounded down) trains, the rest tests. Strengths: 1 as tuned, 0 off.
-    The same parameters give the same files, whatever `workers` (default: one per core). What `out` holds already of
-    the same corpus is reused, so another layout adds its folder only.
+    The first half of the labelled people (rounded down) trains, the rest tests. The same settings give the same files,
+    whatever `workers` (default: one per core). What `out` holds already of the same corpus is reused, so another layout
+    adds its folder only.
 
     Raises:
-        InputError: impossible parameters, or `out` holds something else or cannot be written.
+        InputError: impossible settings, or `out` holds something else or cannot be written.
     """
-    recipe = Recipe(
-        identities=identities,
-        seed=seed,
-        height=height,
-        width=width,
-        camera_strength=camera_strength,
-        background_strength=background_strength,
-        occlusion_strength=occlusion_strength,
-        layout=layout,
-    )
-    _check(recipe, workers)
+    _check(corpus, workers)
     try:
-        _produce(out, recipe, workers)
+        _produce(out, corpus, workers)
     except OSError as error:
         raise InputError(
             f"cannot write the corpus to {out}: {error.strerror or error}; free it or choose another folder"
         ) from error
 
 
-def _check(recipe: Recipe, workers: int | None) -> None:
+def _check(corpus: CorpusSettings, workers: int | None) -> None:
     """Refuse what cannot be rendered."""
-    if recipe.layout not in LAYOUTS:
-        raise InputError(f"unknown layout '{recipe.layout}'{nearest(recipe.layout, list(LAYOUTS))}")
-    package = LAYOUTS[recipe.layout].needs
+    if corpus.layout not in LAYOUTS:
+        raise InputError(f"unknown layout '{corpus.layout}'{nearest(corpus.layout, list(LAYOUTS))}")
+    package = LAYOUTS[corpus.layout].needs
     if package and importlib.util.find_spec(package) is None:
-        raise InputError(f"layout {recipe.layout} needs the package {package}: pip install 'upreid[{package}]'")
+        raise InputError(f"layout {corpus.layout} needs the package {package}: pip install 'upreid[{package}]'")
     ranges = {
         "identities": (LEAST_IDENTITIES, MOST_IDENTITIES),
         "seed": (0, 2**63 - 1),
@@ -102,48 +75,48 @@ def _check(recipe: Recipe, workers: int | None) -> None:
         "width": (LEAST_WIDTH, MOST_SIDE),
     }
     for name, (least, most) in ranges.items():
-        value = getattr(recipe, name)
+        value = getattr(corpus, name)
         if not least <= value <= most:
             raise InputError(f"{name} {value} is impossible; give a number from {least} to {most}")
     for name in ("camera_strength", "background_strength", "occlusion_strength"):
-        value = getattr(recipe, name)
+        value = getattr(corpus, name)
         if not (math.isfinite(value) and value >= 0):
             raise InputError(f"{name} {value} is impossible; give 0 (off), 1 (as tuned) or another positive number")
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers cannot render anything; give at least 1, or leave it out for one per core")
 
 
-def _produce(out: Path, recipe: Recipe, workers: int | None) -> None:
+def _produce(out: Path, corpus: CorpusSettings, workers: int | None) -> None:
     """Finish what a killed run had only to move; then reuse what is there and render what is not."""
-    finish_moving(out, recipe)
-    shots = {"wild": wild_shots(recipe), recipe.layout: LAYOUTS[recipe.layout].shots(recipe)}
+    finish_moving(out, corpus)
+    shots = {"wild": wild_shots(corpus), corpus.layout: LAYOUTS[corpus.layout].shots(corpus)}
     images = {folder: len(wanted) for folder, wanted in shots.items()}
-    there = folders_there(out, recipe)
-    refuse_incomplete(out, recipe, [folder for folder in shots if folder in there])
+    there = folders_there(out, corpus)
+    refuse_incomplete(out, corpus, [folder for folder in shots if folder in there])
     missing = [folder for folder in shots if folder not in there]
     if not missing:
         say(f"{out}: the same corpus is already there, reused ({sum(images.values())} images)")
         return
-    refuse_other_content(out, recipe, missing)
-    manifest = manifest_of(recipe, {**there, **{folder: {"images": images[folder]} for folder in missing}})
-    _render(out / PARTIAL, recipe, {folder: shots[folder] for folder in missing}, workers, manifest)
+    refuse_other_content(out, corpus, missing)
+    manifest = manifest_of(corpus, {**there, **{folder: {"images": images[folder]} for folder in missing}})
+    _render(out / PARTIAL, corpus, {folder: shots[folder] for folder in missing}, workers, manifest)
     move(out / PARTIAL, out, missing)
     made = ", ".join(f"{folder}/ {images[folder]} images" for folder in missing)
     reused = " (wild/ was there already)" if "wild" in there else ""
-    say(f"{out}: {made}, seed {recipe.seed}{reused}")
+    say(f"{out}: {made}, seed {corpus.seed}{reused}")
 
 
 def _render(
-    partial: Path, recipe: Recipe, shots: dict[str, list[Shot]], workers: int | None, manifest: dict[str, Any]
+    partial: Path, corpus: CorpusSettings, shots: dict[str, list[Shot]], workers: int | None, manifest: dict[str, Any]
 ) -> None:
     """Fill the partial folder, the manifest last."""
     shutil.rmtree(partial, ignore_errors=True)
     try:
         num_images = sum(len(wanted) for wanted in shots.values())
-        render(partial, recipe, shots, workers or default_workers(num_images))
-        finish = LAYOUTS[recipe.layout].finish
-        if finish and recipe.layout in shots:
-            finish(partial / recipe.layout, recipe)
+        render(partial, corpus, shots, workers or default_workers(num_images))
+        finish = LAYOUTS[corpus.layout].finish
+        if finish and corpus.layout in shots:
+            finish(partial / corpus.layout, corpus)
         write_manifest(partial, manifest)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

@@ -3,33 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from upreid.synthetic.settings import CorpusSettings
+
 
 @dataclass(frozen=True, kw_only=True)
-class SynthConfig:
+class SynthConfig(CorpusSettings):
     """Render synthetic pedestrians: an unlabelled `wild/` set and a labelled benchmark of other people."""
 
     out: Path
     """Folder to write to."""
-    identities: int = 200
-    """People in the labelled benchmark, half train, half test; `wild/` shows three times as many others."""
-    seed: int = 1
-    """Same seed, same files."""
-    height: int = 128
-    """Image height in pixels."""
-    width: int = 64
-    """Image width in pixels."""
-    layout: str = "market1501"
-    """A labelled benchmark: market1501, cuhk03-np-labeled, cuhk03-np-detected, cuhk03-raw (or cuhk03-raw-v5, in the
-    older MATLAB format), msmt17-v1, msmt17-v2, msmt17-ecn, personx, personx-original. Or the people of `wild/` again, as
-    LUPerson comes: luperson-folder, luperson-lmdb. A second layout joins the first."""
     workers: int | None = None
-    """Processes; all cores where not given."""
-    camera_strength: float = 1.0
-    """How much cameras differ in colour and gamma; 0: not at all."""
-    background_strength: float = 1.0
-    """How busy backgrounds are; 0: plain."""
-    occlusion_strength: float = 1.0
-    """How often something stands in front; 0: never."""
+    """Number of processes; one per core where it is not given."""
 
 
 @dataclass(frozen=True, kw_only=True)

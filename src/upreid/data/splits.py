@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from upreid.data.records import Record
 from upreid.errors import InputError
 from upreid.runtime.files import write_text
 from upreid.runtime.seed import uniforms
-from upreid.types import Record
 
 FORMAT = 1
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from upreid.data.records import Record
 from upreid.data.settings import TrainingPart
 from upreid.data.splits import Split, base_names, draw, select
 from upreid.errors import InputError
-from upreid.types import Record
 
 
 def training_part(data: TrainingPart, records: Sequence[Record]) -> tuple[Record, ...]:

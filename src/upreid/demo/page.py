@@ -8,14 +8,14 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from upreid.commands.synth import recipe_of
 from upreid.config.files import read_json
-from upreid.config.tours import DemoConfig, SynthConfig
+from upreid.config.tours import DemoConfig
 from upreid.demo.curves import loss_curves, monitor_curve
 from upreid.demo.places import STARTS, Places
 from upreid.demo.ranked import ranked_lists
 from upreid.demo.results import METRICS, written
 from upreid.runtime.files import write_text
+from upreid.synthetic.settings import CorpusSettings
 from upreid.synthetic.sheet import contact_sheet
 
 
@@ -23,7 +23,7 @@ def write_page(places: Places, config: DemoConfig, results: dict[str, Any]) -> P
     """Render `index.html`; pictures and curves are inside it."""
     page = places.out / "index.html"
     sheet = places.out / "people.png"
-    contact_sheet(sheet, recipe_of(SynthConfig(out=places.corpus, identities=config.identities, seed=config.seed)))
+    contact_sheet(sheet, CorpusSettings(identities=config.identities, seed=config.seed))
     text = render(
         results=results,
         config=config,

@@ -10,11 +10,12 @@ from torch import Tensor
 from upreid.data.benchmarks.benchmark import Benchmark
 from upreid.data.dataset import LabelledImages
 from upreid.data.loading import make_loader
+from upreid.data.records import Record, cameras
 from upreid.retrieval.settings import Ranking
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import progress
 from upreid.runtime.distributed import ALONE, World, gather_rows
-from upreid.types import Preprocess, Record, cameras
+from upreid.types import Preprocess
 
 Encode = Callable[[Tensor, Tensor], Tensor]
 """From images [batch, 3, height, width] and the camera of each [batch] to features [batch, dim]."""

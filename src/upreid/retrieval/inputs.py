@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from upreid.errors import InputError
-from upreid.retrieval.ranking import UNKNOWN_CAMERA, IntArray, Labels, squared_lengths
+from upreid.retrieval.ranking import UNKNOWN, IntArray, Labels, squared_lengths
 
 METRICS = ("cosine", "euclidean")
 IMAGES_PER_LOOK = 4096
@@ -103,7 +103,7 @@ def as_labels(people: tuple[Values, Values], cameras: tuple[Values, Values], cou
 
 
 def as_label_pair(pair: tuple[Values, Values], counts: tuple[int, int], what: str) -> list[IntArray]:
-    """Return integers that are equal where two labels of queries and gallery are; None becomes `UNKNOWN_CAMERA`."""
+    """Return integers that are equal where two labels of queries and gallery are; None becomes `UNKNOWN`."""
     sides = zip(pair, counts, ("query", "gallery"), strict=True)
     lists = [as_list(values, count, f"{side} {what}") for values, count, side in sides]
     try:
@@ -126,7 +126,7 @@ def as_label_pair(pair: tuple[Values, Values], counts: tuple[int, int], what: st
             f"{what} mix words ({words[0]!r}) and numbers ({next(iter(others))!r}); give all queries and gallery in one form"
         )
     numbers: dict[Any, int] = {value: value for value in others} | {word: number for number, word in enumerate(words)}
-    numbers[None] = UNKNOWN_CAMERA
+    numbers[None] = UNKNOWN
     return [np.array([numbers[value] for value in values], dtype=np.int64) for values in lists]
 
 

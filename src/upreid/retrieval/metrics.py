@@ -16,7 +16,7 @@ from torch import Tensor
 from upreid.errors import InputError
 from upreid.retrieval.inputs import as_feature_pair, as_labels
 from upreid.retrieval.ranking import (
-    UNKNOWN_CAMERA,
+    UNKNOWN,
     Distances,
     IntArray,
     Labels,
@@ -93,7 +93,7 @@ def with_rule(labels: Labels, same_camera: str) -> Labels:
         raise InputError(f"unknown rule '{same_camera}' for the query's own camera; use {' or '.join(SAME_CAMERA)}")
     if same_camera == "drop":
         return labels
-    return replace(labels, query_cameras=np.full_like(labels.query_cameras, UNKNOWN_CAMERA))
+    return replace(labels, query_cameras=np.full_like(labels.query_cameras, UNKNOWN))
 
 
 def summarise(ranked: Sequence[RankedQuery], labels: Labels, *, same_camera: str) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def camera_rule(labels: Labels, same_camera: str) -> str:
     """Say in the protocol what happened to gallery entries of the query's person and camera."""
     if same_camera == "keep":
         return "kept"
-    are_known = [cameras != UNKNOWN_CAMERA for cameras in (labels.query_cameras, labels.gallery_cameras)]
+    are_known = [cameras != UNKNOWN for cameras in (labels.query_cameras, labels.gallery_cameras)]
     if all(known.all() for known in are_known):
         return "left out per query"
     partly = all(known.any() for known in are_known)

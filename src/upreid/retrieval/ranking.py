@@ -24,7 +24,7 @@ ELEMENTS_PER_CHUNK = 16_000_000
 """Distances held at a time: 64 MB in single precision."""
 FEW = 1 / 16
 """Share of the gallery up to which the entries before a query's last match are sorted; above it, counting is faster."""
-UNKNOWN_CAMERA = int(np.iinfo(np.int64).min)
+UNKNOWN = int(np.iinfo(np.int64).min)
 """Camera of an image whose camera is not known: it is no other image's camera."""
 NOTHING = np.empty(0, dtype=np.int64)
 
@@ -86,7 +86,7 @@ def rank(row: Distances, query: int, labels: Labels, places: dict[int, IntArray]
     """Rank the gallery for one query by its `row` of distances; `places`: of each person in the gallery (`places_of`)."""
     same_person = places.get(int(labels.query_people[query]), NOTHING)
     camera = labels.query_cameras[query]
-    is_junk = (labels.gallery_cameras[same_person] == camera) & (camera != UNKNOWN_CAMERA)
+    is_junk = (labels.gallery_cameras[same_person] == camera) & (camera != UNKNOWN)
     matches, junk = same_person[~is_junk], same_person[is_junk]
     best = first_entries(row, junk, first) if first else NOTHING
     if not len(matches):

@@ -14,7 +14,7 @@ from torch import distributed as dist
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from upreid.errors import InputError
+from upreid.errors import InputError, UpreidError
 from upreid.runtime.launcher import is_one_node, num_ranks, num_restarts
 
 Result = TypeVar("Result")
@@ -93,7 +93,7 @@ def from_lead(make: Callable[[], Result], world: World) -> Result:
     if world.is_lead:
         try:
             told[0] = make()
-        except (InputError, OSError) as error:
+        except (UpreidError, OSError) as error:
             told[1] = error
     dist.broadcast_object_list(told)
     if told[1] is not None:
@@ -106,7 +106,7 @@ def apart() -> Iterator[None]:
     """Mark what a user must hear from this rank, because it may happen on one alone: an image that cannot be read."""
     try:
         yield
-    except InputError as error:
+    except UpreidError as error:
         error.is_of_one_rank = True
         raise
 

@@ -14,37 +14,15 @@ from PIL import Image
 from upreid.synthetic.camera import Camera, draw_camera
 from upreid.synthetic.draw import generator
 from upreid.synthetic.identity import draw_identity
-from upreid.synthetic.photograph import Look, photograph
+from upreid.synthetic.photograph import photograph
 from upreid.synthetic.scene import Panorama, draw_panorama
+from upreid.synthetic.settings import CorpusSettings
 
 CAMERAS = 6
 WILD_PER_IDENTITY, WILD_IMAGES = 3, 4
 FILES_PER_FOLDER = 1000
 PLACES, PLACE_WIDTHS = 32, 2
 """People pass a fixed camera in one of so many places, each so many pictures wide."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything that decides the bytes of a corpus."""
-
-    identities: int
-    seed: int
-    height: int
-    width: int
-    camera_strength: float
-    background_strength: float
-    occlusion_strength: float
-    layout: str
-
-    def look(self) -> Look:
-        """What a single picture needs to know."""
-        return Look(
-            height=self.height,
-            width=self.width,
-            background_strength=self.background_strength,
-            occlusion_strength=self.occlusion_strength,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +35,10 @@ class Shot:
     image: int
 
 
-def wild_shots(recipe: Recipe) -> list[Shot]:
+def wild_shots(corpus: CorpusSettings) -> list[Shot]:
     """List the unlabelled pictures; a shuffle decides the names, so that neighbours are strangers."""
-    people = WILD_PER_IDENTITY * recipe.identities
-    order = generator(recipe.seed, "wild order").permutation(people * WILD_IMAGES)
+    people = WILD_PER_IDENTITY * corpus.identities
+    order = generator(corpus.seed, "wild order").permutation(people * WILD_IMAGES)
     return [
         Shot(
             path=PurePosixPath(f"{place // FILES_PER_FOLDER:03d}", f"{place:07d}.jpg"),
@@ -72,26 +50,26 @@ def wild_shots(recipe: Recipe) -> list[Shot]:
     ]
 
 
-def take(recipe: Recipe, shot: Shot) -> bytes:
+def take(corpus: CorpusSettings, shot: Shot) -> bytes:
     """Make one picture: a JPEG file as the camera stores it, or the same pixels as PNG where the name says so."""
-    picture = _take_wild(recipe, shot) if shot.camera is None else _take_fixed(recipe, shot, shot.camera)
+    picture = _take_wild(corpus, shot) if shot.camera is None else _take_fixed(corpus, shot, shot.camera)
     return _as_png(picture) if shot.path.suffix == ".png" else picture
 
 
-def _take_fixed(recipe: Recipe, shot: Shot, number: int) -> bytes:
-    person = draw_identity(generator(recipe.seed, "benchmark person", shot.person))
-    rng = generator(recipe.seed, "benchmark image", shot.person, number, shot.image)
-    street = fixed_place(recipe, number, int(rng.integers(PLACES)))
-    return photograph(person, fixed_camera(recipe, number), street, recipe.look(), rng)
+def _take_fixed(corpus: CorpusSettings, shot: Shot, number: int) -> bytes:
+    person = draw_identity(generator(corpus.seed, "benchmark person", shot.person))
+    rng = generator(corpus.seed, "benchmark image", shot.person, number, shot.image)
+    street = fixed_place(corpus, number, int(rng.integers(PLACES)))
+    return photograph(person, fixed_camera(corpus, number), street, corpus, rng)
 
 
-def _take_wild(recipe: Recipe, shot: Shot) -> bytes:
-    person = draw_identity(generator(recipe.seed, "wild person", shot.person))
-    camera = draw_camera(generator(recipe.seed, "wild camera", shot.person, shot.image), recipe.camera_strength)
-    scenery = generator(recipe.seed, "wild street", shot.person, shot.image)
-    street = draw_panorama(scenery, recipe.height, recipe.width, camera.elevation)
-    rng = generator(recipe.seed, "wild image", shot.person, shot.image)
-    return photograph(person, camera, street, recipe.look(), rng)
+def _take_wild(corpus: CorpusSettings, shot: Shot) -> bytes:
+    person = draw_identity(generator(corpus.seed, "wild person", shot.person))
+    camera = draw_camera(generator(corpus.seed, "wild camera", shot.person, shot.image), corpus.camera_strength)
+    scenery = generator(corpus.seed, "wild street", shot.person, shot.image)
+    street = draw_panorama(scenery, corpus.height, corpus.width, camera.elevation)
+    rng = generator(corpus.seed, "wild image", shot.person, shot.image)
+    return photograph(person, camera, street, corpus, rng)
 
 
 def _as_png(picture: bytes) -> bytes:
@@ -101,14 +79,14 @@ def _as_png(picture: bytes) -> bytes:
 
 
 @lru_cache(maxsize=CAMERAS)
-def fixed_camera(recipe: Recipe, camera: int) -> Camera:
+def fixed_camera(corpus: CorpusSettings, camera: int) -> Camera:
     """Set up one of the benchmark's cameras."""
-    return draw_camera(generator(recipe.seed, "benchmark camera", camera), recipe.camera_strength)
+    return draw_camera(generator(corpus.seed, "benchmark camera", camera), corpus.camera_strength)
 
 
 @lru_cache(maxsize=CAMERAS * PLACES)
-def fixed_place(recipe: Recipe, camera: int, place: int) -> Panorama:
+def fixed_place(corpus: CorpusSettings, camera: int, place: int) -> Panorama:
     """Paint one of the places that a benchmark camera sees."""
-    scenery = generator(recipe.seed, "benchmark street", camera, place)
-    elevation = fixed_camera(recipe, camera).elevation
-    return draw_panorama(scenery, recipe.height, PLACE_WIDTHS * recipe.width, elevation)
+    scenery = generator(corpus.seed, "benchmark street", camera, place)
+    elevation = fixed_camera(corpus, camera).elevation
+    return draw_panorama(scenery, corpus.height, PLACE_WIDTHS * corpus.width, elevation)

@@ -6,42 +6,44 @@
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from upreid.errors import InputError
-from upreid.synthetic.corpus import Recipe, wild_shots
+from upreid.synthetic.corpus import wild_shots
 from upreid.synthetic.layouts import LAYOUTS
+from upreid.synthetic.settings import CorpusSettings
 
 GENERATOR = 1
 """Raised whenever the same parameters come to mean other pictures."""
 MANIFEST, PARTIAL = "corpus.json", ".synth-partial"
 
 
-def manifest_of(recipe: Recipe, folders: dict[str, Any]) -> dict[str, Any]:
+def manifest_of(corpus: CorpusSettings, folders: dict[str, Any]) -> dict[str, Any]:
     """What every folder has in common, and what each holds."""
-    common = {name: value for name, value in asdict(recipe).items() if name != "layout"}
+    names = [field.name for field in fields(CorpusSettings) if field.name != "layout"]
+    common = {name: getattr(corpus, name) for name in names}
     return {"generator": GENERATOR, **common, "folders": folders}
 
 
-def folders_there(out: Path, recipe: Recipe) -> dict[str, Any]:
+def folders_there(out: Path, corpus: CorpusSettings) -> dict[str, Any]:
     """Folders that were made with exactly these parameters, the layout apart."""
     manifest = read_manifest(out)
     folders = manifest.get("folders", {})
-    return folders if manifest == manifest_of(recipe, folders) else {}
+    return folders if manifest == manifest_of(corpus, folders) else {}
 
 
-def finish_moving(out: Path, recipe: Recipe) -> None:
+def finish_moving(out: Path, corpus: CorpusSettings) -> None:
     """A manifest in the partial folder means that all is rendered: only moving was left."""
-    if folders_there(out / PARTIAL, recipe):
+    if folders_there(out / PARTIAL, corpus):
         move(out / PARTIAL, out, read_manifest(out / PARTIAL)["folders"])
 
 
-def refuse_incomplete(out: Path, recipe: Recipe, folders: Iterable[str]) -> None:
+def refuse_incomplete(out: Path, corpus: CorpusSettings, folders: Iterable[str]) -> None:
     """What the manifest speaks of must be whole; other files, such as what a reader extracts, may stand beside it."""
     for folder in folders:
-        wanted = files_of(folder, recipe)
+        wanted = files_of(folder, corpus)
         found = {path.relative_to(out / folder).as_posix() for path in (out / folder).rglob("*")}
         if not wanted <= found:
             raise InputError(
@@ -50,16 +52,16 @@ def refuse_incomplete(out: Path, recipe: Recipe, folders: Iterable[str]) -> None
             )
 
 
-def files_of(folder: str, recipe: Recipe) -> set[str]:
+def files_of(folder: str, corpus: CorpusSettings) -> set[str]:
     """Every file that belongs into a folder, relative to it."""
     if folder == "wild":
-        return {str(shot.path) for shot in wild_shots(recipe)}
-    return LAYOUTS[folder].files(recipe)
+        return {str(shot.path) for shot in wild_shots(corpus)}
+    return LAYOUTS[folder].files(corpus)
 
 
-def refuse_other_content(out: Path, recipe: Recipe, folders: Iterable[str]) -> None:
+def refuse_other_content(out: Path, corpus: CorpusSettings, folders: Iterable[str]) -> None:
     """Never mix two corpora, never overwrite one."""
-    others = [] if folders_there(out, recipe) else read_manifest(out).get("folders", {})
+    others = [] if folders_there(out, corpus) else read_manifest(out).get("folders", {})
     for folder in (*folders, *others):
         if (out / folder).is_dir() and any((out / folder).iterdir()):
             raise InputError(

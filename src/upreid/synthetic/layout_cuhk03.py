@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from upreid.synthetic.corpus import Recipe, Shot
+from upreid.synthetic.corpus import Shot
 from upreid.synthetic.matlab import Cells, write_v5, write_v73
+from upreid.synthetic.settings import CorpusSettings
 
 VIEWS, IMAGES_PER_VIEW = 2, 5
 PAIRS = 5
@@ -59,9 +60,9 @@ class Entry:
         return Shot(path=path, person=self.person, camera=self.view, image=(self.place - 1) % IMAGES_PER_VIEW)
 
 
-def entries(recipe: Recipe, kind: str) -> Iterator[Entry]:
+def entries(corpus: CorpusSettings, kind: str) -> Iterator[Entry]:
     """Every picture that has a box of this kind."""
-    for person in range(1, recipe.identities + 1):
+    for person in range(1, corpus.identities + 1):
         for place in range(1, VIEWS * IMAGES_PER_VIEW + 1):
             view, image = divmod(place - 1, IMAGES_PER_VIEW)
             not_labeled = person % 4 == 0 and place == 2 * IMAGES_PER_VIEW
@@ -69,49 +70,49 @@ def entries(recipe: Recipe, kind: str) -> Iterator[Entry]:
             if not_labeled or (not_detected and kind == "detected"):
                 continue
             test = "gallery" if image else "query"
-            part = "train" if person <= recipe.identities // 2 else test
+            part = "train" if person <= corpus.identities // 2 else test
             yield Entry(part=part, person=person, view=view + 1, place=place)
 
 
-def np_shots(recipe: Recipe, kind: str) -> list[Shot]:
+def np_shots(corpus: CorpusSettings, kind: str) -> list[Shot]:
     """Market-style folders of PNG files; numbers run through the whole set."""
     shots = []
-    for entry in entries(recipe, kind):
+    for entry in entries(corpus, kind):
         number = VIEWS * IMAGES_PER_VIEW * (entry.person - 1) + entry.place
         name = f"{entry.person:04d}_c{entry.view}_{number}.png"
         shots.append(entry.shot(PurePosixPath("cuhk03-np", kind, FOLDERS[entry.part], name)))
     return shots
 
 
-def raw_shots(recipe: Recipe) -> list[Shot]:
+def raw_shots(corpus: CorpusSettings) -> list[Shot]:
     """The pictures to pack; detected boxes are some of the labelled ones."""
-    return [entry.shot(PurePosixPath(entry.name)) for entry in entries(recipe, "labeled")]
+    return [entry.shot(PurePosixPath(entry.name)) for entry in entries(corpus, "labeled")]
 
 
-def write_release(folder: Path, recipe: Recipe, *, as_released: bool) -> None:
+def write_release(folder: Path, corpus: CorpusSettings, *, as_released: bool) -> None:
     """Pack the pictures of `folder` into the files of the release, and remove them.
 
     As released: `cuhk-03.mat` in MATLAB's version 7.3 (HDF5), the configs in version 5; else the other way round.
     """
     write_images, write_config = (write_v73, write_v5) if as_released else (write_v5, write_v73)
-    tests = sorted({(entry.pair, entry.row) for entry in entries(recipe, "labeled") if entry.part != "train"})
+    tests = sorted({(entry.pair, entry.row) for entry in entries(corpus, "labeled") if entry.part != "train"})
     testset = np.array(tests, dtype=float)
-    content: dict[str, Any] = {kind: cells(folder, recipe, kind) for kind in ("detected", "labeled")}
+    content: dict[str, Any] = {kind: cells(folder, corpus, kind) for kind in ("detected", "labeled")}
     content["testsets"] = Cells([[testset] for _ in range(NUM_TESTSETS)])
     (folder / IMAGES).parent.mkdir(parents=True, exist_ok=True)
     write_images(folder / IMAGES, content)
     for kind, name in CONFIGS.items():
-        write_config(folder / name, protocol(list(entries(recipe, kind))))
-    for shot in raw_shots(recipe):
+        write_config(folder / name, protocol(list(entries(corpus, kind))))
+    for shot in raw_shots(corpus):
         (folder / shot.path).unlink()
 
 
-def cells(folder: Path, recipe: Recipe, kind: str) -> Cells:
+def cells(folder: Path, corpus: CorpusSettings, kind: str) -> Cells:
     """5 x 1 cells, one per pair, of people x 10 cells, one per image; an image that is missing is an empty cell."""
     pairs: list[list[list[Path | None]]] = [[] for _ in range(PAIRS)]
-    for person in range(1, recipe.identities + 1):
+    for person in range(1, corpus.identities + 1):
         pairs[(person - 1) % PAIRS].append([None] * (VIEWS * IMAGES_PER_VIEW))
-    for entry in entries(recipe, kind):
+    for entry in entries(corpus, kind):
         pairs[entry.pair - 1][entry.row - 1][entry.place - 1] = folder / entry.name
     return Cells([[Cells(rows, columns=VIEWS * IMAGES_PER_VIEW)] for rows in pairs])
 

@@ -9,7 +9,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from upreid.synthetic.corpus import Recipe, Shot, wild_shots
+from upreid.synthetic.corpus import Shot, wild_shots
+from upreid.synthetic.settings import CorpusSettings
 
 CITIES = ("CN_BJ", "CN_SH", "JP_TK", "UK_LN", "US_LA", "US_NY")
 IMAGES_PER_VIDEO = 8
@@ -18,10 +19,10 @@ GROWTH = 2**30
 """Bytes that the lmdb may take beyond its pictures; what is not used is never written."""
 
 
-def shots(recipe: Recipe) -> list[Shot]:
+def shots(corpus: CorpusSettings) -> list[Shot]:
     """The pictures of `wild/`, so many to a video; every third city has no folders for its videos."""
     found = []
-    for place, shot in enumerate(wild_shots(recipe)):
+    for place, shot in enumerate(wild_shots(corpus)):
         video, image = divmod(place, IMAGES_PER_VIDEO)
         number = video % len(CITIES)
         country, city = CITIES[number].split("_")
@@ -32,16 +33,16 @@ def shots(recipe: Recipe) -> list[Shot]:
     return found
 
 
-def write_lmdb(folder: Path, recipe: Recipe) -> None:
+def write_lmdb(folder: Path, corpus: CorpusSettings) -> None:
     """Put the pictures into an lmdb, in the order of their keys `CC_YY_VVVV_FFFFFFFF`, and take the files away."""
     import lmdb
 
-    pictures = {"_".join(shot.path.with_suffix("").parts): folder / shot.path for shot in shots(recipe)}
+    pictures = {"_".join(shot.path.with_suffix("").parts): folder / shot.path for shot in shots(corpus)}
     size = sum(path.stat().st_size for path in pictures.values())
     environment = lmdb.open(str(folder / "lmdb"), map_size=2 * size + GROWTH, lock=False)
     with environment, environment.begin(write=True) as transaction:
         for key in sorted(pictures):
             transaction.put(key.encode(), pictures[key].read_bytes())
     (folder / "keys.pkl").write_bytes(pickle.dumps(sorted(pictures), protocol=4))
-    for country in {shot.path.parts[0] for shot in shots(recipe)}:
+    for country in {shot.path.parts[0] for shot in shots(corpus)}:
         shutil.rmtree(folder / country)

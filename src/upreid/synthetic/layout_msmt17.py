@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from upreid.synthetic.corpus import Recipe, Shot
+from upreid.synthetic.corpus import Shot
+from upreid.synthetic.settings import CorpusSettings
 
 CAMERAS = (1, 4, 7, 10, 12, 15)
 """The numbers of the six cameras, of MSMT17's fifteen."""
@@ -56,10 +57,10 @@ class Entry:
         return Shot(path=path, person=self.person, camera=self.camera, image=self.image)
 
 
-def entries(recipe: Recipe) -> Iterator[Entry]:
+def entries(corpus: CorpusSettings) -> Iterator[Entry]:
     """Every picture: 6 cameras x 2 images of each person."""
-    num_train = recipe.identities // 2
-    for person in range(1, recipe.identities + 1):
+    num_train = corpus.identities // 2
+    for person in range(1, corpus.identities + 1):
         is_train = person <= num_train
         label = person - 1 if is_train else person - 1 - num_train
         for place in range(len(CAMERAS) * len(TIMES)):
@@ -69,26 +70,26 @@ def entries(recipe: Recipe) -> Iterator[Entry]:
             yield Entry(part=part, label=label, place=place, person=person, camera=camera, image=image)
 
 
-def official_shots(recipe: Recipe, version: Version) -> list[Shot]:
+def official_shots(corpus: CorpusSettings, version: Version) -> list[Shot]:
     """The pictures in the folders of a version."""
     folders = {"train": version.train, "val": version.train, "query": version.test, "gallery": version.test}
-    return [entry.shot(PurePosixPath(version.folder, folders[entry.part]) / entry.path) for entry in entries(recipe)]
+    return [entry.shot(PurePosixPath(version.folder, folders[entry.part]) / entry.path) for entry in entries(corpus)]
 
 
-def write_lists(folder: Path, recipe: Recipe, version: Version) -> None:
+def write_lists(folder: Path, corpus: CorpusSettings, version: Version) -> None:
     """The four lists beside them."""
     lines: dict[str, list[str]] = {part: [] for part in LISTS}
-    for entry in entries(recipe):
+    for entry in entries(corpus):
         lines[entry.part].append(f"{entry.path} {entry.label}\n")
     for part, name in LISTS.items():
         (folder / version.folder / name).write_text("".join(lines[part]))
 
 
-def renamed_shots(recipe: Recipe) -> list[Shot]:
+def renamed_shots(corpus: CorpusSettings) -> list[Shot]:
     """Market-style folders, training and validation images together: `0000_c12_0036.jpg` = person, camera, number."""
     folders = {"train": "bounding_box_train", "val": "bounding_box_train", "query": "query"}
     shots = []
-    for entry in entries(recipe):
+    for entry in entries(corpus):
         name = f"{entry.label:04d}_c{CAMERAS[entry.camera - 1]}_{entry.place:04d}.jpg"
         shots.append(entry.shot(PurePosixPath(folders.get(entry.part, "bounding_box_test"), name)))
     return shots

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from upreid.synthetic import layout_cuhk03 as cuhk03
 from upreid.synthetic import layout_luperson as luperson
 from upreid.synthetic import layout_msmt17 as msmt17
-from upreid.synthetic.corpus import CAMERAS, Recipe, Shot
+from upreid.synthetic.corpus import CAMERAS, Shot
+from upreid.synthetic.settings import CorpusSettings
 
 IMAGES_PER_CAMERA = 2
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
@@ -24,8 +25,8 @@ PERSONX_CAMERAS = (3, 4, 8, 10, 11, 12)
 class Layout:
     """What is written below `OUT/<name of the layout>`."""
 
-    shots: Callable[[Recipe], list[Shot]]
-    finish: Callable[[Path, Recipe], None] | None = None
+    shots: Callable[[CorpusSettings], list[Shot]]
+    finish: Callable[[Path, CorpusSettings], None] | None = None
     """Called with the layout's folder once the pictures are there."""
     writes: tuple[str, ...] = ()
     """Files that the finishing step leaves."""
@@ -34,20 +35,20 @@ class Layout:
     needs: str | None = None
     """A package that the finishing step needs, which is an extra of the same name."""
 
-    def files(self, recipe: Recipe) -> set[str]:
+    def files(self, corpus: CorpusSettings) -> set[str]:
         """Every file that the finished layout has, relative to its folder."""
-        pictures = () if self.packs else (str(shot.path) for shot in self.shots(recipe))
+        pictures = () if self.packs else (str(shot.path) for shot in self.shots(corpus))
         return {*pictures, *self.writes}
 
 
-def market1501_shots(recipe: Recipe) -> list[Shot]:
+def market1501_shots(corpus: CorpusSettings) -> list[Shot]:
     """6 cameras x 2 images; of a test person's two images per camera one is the query and one stands in the gallery.
 
     Names as Market-1501 has them: person, camera, frame, box.
     """
     shots = []
-    for person in range(1, recipe.identities + 1):
-        is_train = person <= recipe.identities // 2
+    for person in range(1, corpus.identities + 1):
+        is_train = person <= corpus.identities // 2
         for camera in range(1, CAMERAS + 1):
             for image in range(IMAGES_PER_CAMERA):
                 folder = "bounding_box_train" if is_train else ("query", "bounding_box_test")[image]
@@ -57,11 +58,11 @@ def market1501_shots(recipe: Recipe) -> list[Shot]:
     return shots
 
 
-def personx_shots(recipe: Recipe) -> list[Shot]:
+def personx_shots(corpus: CorpusSettings) -> list[Shot]:
     """As Market-1501's, with the subset's camera numbers; `0001_c10s1_02.jpg` = person, camera, viewpoint."""
     shots = []
-    for person in range(1, recipe.identities + 1):
-        is_train = person <= recipe.identities // 2
+    for person in range(1, corpus.identities + 1):
+        is_train = person <= corpus.identities // 2
         for camera, number in enumerate(PERSONX_CAMERAS, start=1):
             for image in range(IMAGES_PER_CAMERA):
                 folder = "bounding_box_train" if is_train else ("query", "bounding_box_test")[image]
@@ -70,11 +71,11 @@ def personx_shots(recipe: Recipe) -> list[Shot]:
     return shots
 
 
-def personx_original_shots(recipe: Recipe) -> list[Shot]:
+def personx_original_shots(corpus: CorpusSettings) -> list[Shot]:
     """One folder per background, and a background is a camera; the gallery holds every view, the query's too."""
     shots = []
-    for person in range(1, recipe.identities + 1):
-        is_train = person <= recipe.identities // 2
+    for person in range(1, corpus.identities + 1):
+        is_train = person <= corpus.identities // 2
         for camera in range(1, CAMERAS + 1):
             for image in range(IMAGES_PER_CAMERA):
                 queries = ("query",) if image == 0 else ()
@@ -85,9 +86,9 @@ def personx_original_shots(recipe: Recipe) -> list[Shot]:
     return shots
 
 
-def write_personx_readme(folder: Path, recipe: Recipe) -> None:
+def write_personx_readme(folder: Path, corpus: CorpusSettings) -> None:
     """The release has a readme beside its folders, which no reader should take for a background."""
-    text = f"{recipe.identities} rendered people in the layout of PersonX_v1; one folder per background.\n"
+    text = f"{corpus.identities} rendered people in the layout of PersonX_v1; one folder per background.\n"
     (folder / "PersonX_v1" / "readme.txt").write_text(text)
 
 

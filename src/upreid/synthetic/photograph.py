@@ -1,6 +1,6 @@
 """One crop as a detector would cut it: a person in a street, through a camera."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.random import Generator
@@ -11,6 +11,7 @@ from upreid.synthetic.figure import Light, draw_figure, stand
 from upreid.synthetic.identity import Identity, draw_identity
 from upreid.synthetic.raster import Window
 from upreid.synthetic.scene import Panorama, cut, muted_colour
+from upreid.synthetic.settings import CorpusSettings
 from upreid.synthetic.skeleton import draw_pose
 from upreid.synthetic.solids import Solids
 
@@ -23,27 +24,17 @@ EXPOSURE_SPREAD = 0.13
 """Standard deviation, on a log scale, of the exposure from picture to picture: time of day and passing clouds."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """Size in pixels, and how strong the nuisances are: 1 as tuned, 0 off."""
-
-    height: int
-    width: int
-    background_strength: float = 1.0
-    occlusion_strength: float = 1.0
-
-
-def photograph(person: Identity, camera: Camera, street: Panorama, look: Look, rng: Generator) -> bytes:
+def photograph(person: Identity, camera: Camera, street: Panorama, corpus: CorpusSettings, rng: Generator) -> bytes:
     """Take one picture of a person: a JPEG file."""
     solids = stand(person, draw_pose(rng), draw_yaw(rng, camera), camera.elevation + rng.normal(0, 0.04))
-    window = frame(solids, look, rng)
+    window = frame(solids, corpus, rng)
     light = vary(camera.light, rng)
     figure = draw_figure(person, solids, window, light)
-    left = int(rng.integers(street.pixels.shape[1] - look.width + 1))
-    image = cut(street, left, look.width, look.background_strength)
+    left = int(rng.integers(street.pixels.shape[1] - corpus.width + 1))
+    image = cut(street, left, corpus.width, corpus.background_strength)
     cast_shadow(image, solids, window)
     image = image * (1 - figure.cover) + figure.colour
-    if rng.random() < OCCLUSION_SHARE * look.occlusion_strength:
+    if rng.random() < OCCLUSION_SHARE * corpus.occlusion_strength:
         image = occlude(image, window, light, rng)
     image *= np.float32(np.exp(rng.normal(0, EXPOSURE_SPREAD)))
     return expose(image, camera.optics, rng)
@@ -61,7 +52,7 @@ def vary(light: Light, rng: Generator) -> Light:
     return replace(light, strength=light.strength * factor, ambient=light.ambient * rng.uniform(0.9, 1.08))
 
 
-def frame(solids: Solids, look: Look, rng: Generator) -> Window:
+def frame(solids: Solids, corpus: CorpusSettings, rng: Generator) -> Window:
     """Cut like an imperfect detector: a loose, shifted, stretched box, now and then without the feet."""
     boxes = solids.boxes()
     left, bottom = boxes[:, [0, 2]].min(axis=0)
@@ -70,14 +61,14 @@ def frame(solids: Solids, look: Look, rng: Generator) -> Window:
     above, below = tall * np.clip(rng.normal(0.015, 0.025), -0.06, 0.1), tall * rng.normal(0.015, 0.03)
     if rng.random() < 0.08:
         below -= tall * rng.uniform(0.05, 0.2)
-    metres_per_row = (tall + above + below) / look.height
+    metres_per_row = (tall + above + below) / corpus.height
     fair = (tall + above + below) / 2  # boxes are stored 2 : 1, whatever the person's own proportions
     wide = fair * float(np.clip((right - left) * rng.uniform(1.02, 1.3) / fair, 0.68, 1.0))
-    metres_per_column = wide / look.width
+    metres_per_column = wide / corpus.width
     middle = (left + right) / 2 + wide * np.clip(rng.normal(0, 0.05), -0.12, 0.12)
     return Window(
-        rows=look.height,
-        columns=look.width,
+        rows=corpus.height,
+        columns=corpus.width,
         left=middle - wide / 2,
         top=top + above,
         metres_per_row=metres_per_row,

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from upreid.synthetic.corpus import Recipe, Shot, take, wild_shots
+from upreid.synthetic.corpus import Shot, take, wild_shots
 from upreid.synthetic.draw import generator
 from upreid.synthetic.figure import Light, draw_figure, stand
 from upreid.synthetic.identity import draw_identity
 from upreid.synthetic.layouts import LAYOUTS
 from upreid.synthetic.raster import Window
+from upreid.synthetic.settings import CorpusSettings
 from upreid.synthetic.skeleton import Pose
 
 GAP = 2
@@ -30,20 +31,20 @@ VIEWS = (
 """Yaw, elevation and pose: front, back, side, and three moments of walking."""
 
 
-def contact_sheet(path: Path, recipe: Recipe, *, people: int = 6, wild: bool = False) -> None:
+def contact_sheet(path: Path, corpus: CorpusSettings, *, people: int = 6, wild: bool = False) -> None:
     """Write a PNG with one row per person: every camera, every image; `wild`: unlabelled pictures, in order."""
-    shots = wild_shots(recipe) if wild else LAYOUTS[recipe.layout].shots(recipe)
+    shots = wild_shots(corpus) if wild else LAYOUTS[corpus.layout].shots(corpus)
     columns = 12
-    pictures = [_picture(recipe, shot) for shot in shots[: people * columns]]
+    pictures = [_picture(corpus, shot) for shot in shots[: people * columns]]
     _mosaic(pictures, columns).save(path)
 
 
-def studio_sheet(path: Path, recipe: Recipe, *, people: int = 5) -> None:
+def studio_sheet(path: Path, corpus: CorpusSettings, *, people: int = 5) -> None:
     """Write a PNG with one row per person, seen in a studio from the front, the back, the side, and walking."""
-    rows, columns = recipe.height, recipe.width
+    rows, columns = corpus.height, corpus.width
     pictures = []
     for number in range(1, people + 1):
-        person = draw_identity(generator(recipe.seed, "benchmark person", number))
+        person = draw_identity(generator(corpus.seed, "benchmark person", number))
         for yaw, elevation, pose in VIEWS:
             window = Window(
                 rows=rows,
@@ -59,8 +60,8 @@ def studio_sheet(path: Path, recipe: Recipe, *, people: int = 5) -> None:
     _mosaic(pictures, len(VIEWS)).save(path)
 
 
-def _picture(recipe: Recipe, shot: Shot) -> Image.Image:
-    return Image.open(io.BytesIO(take(recipe, shot)))
+def _picture(corpus: CorpusSettings, shot: Shot) -> Image.Image:
+    return Image.open(io.BytesIO(take(corpus, shot)))
 
 
 def _mosaic(pictures: list[Image.Image], columns: int) -> Image.Image:

@@ -7,28 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from upreid.synthetic.corpus import Recipe
 from upreid.synthetic.layouts import LAYOUTS
+from upreid.synthetic.settings import CorpusSettings
 from upreid.synthetic.workers import render
 
-TINY = Recipe(
-    identities=8,
-    seed=1,
-    height=32,
-    width=16,
-    camera_strength=1.0,
-    background_strength=1.0,
-    occlusion_strength=1.0,
-    layout="any",
-)
+TINY = CorpusSettings(identities=8, seed=1, height=32, width=16)
 
 
-def lay_out(name: str, recipe: Recipe, root: Path) -> None:
+def lay_out(name: str, corpus: CorpusSettings, root: Path) -> None:
     """Write a layout to `root`/`name`."""
     layout = LAYOUTS[name]
-    render(root, recipe, {name: layout.shots(recipe)}, 1)
+    render(root, corpus, {name: layout.shots(corpus)}, 1)
     if layout.finish:
-        layout.finish(root / name, recipe)
+        layout.finish(root / name, corpus)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from upreid.data.benchmarks.published import differences
-from upreid.types import Record
+from upreid.data.records import Record
 
 PARTS = ("train", "query", "gallery")
 NAMED = 3

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from upreid.data.benchmarks.benchmark import Benchmark
+from upreid.data.records import Record, cameras, people
 from upreid.errors import InputError
-from upreid.types import Record, cameras, people
 
 HIGHEST_RANK = 10
 """The highest rank that results report."""

@@ -23,9 +23,9 @@ from upreid.data.benchmarks.cuhk03_np import WORDS
 from upreid.data.benchmarks.folders import listing, missing_files, named
 from upreid.data.benchmarks.mat_files import Protocol, read_images, read_protocol
 from upreid.data.benchmarks.naming import hint
+from upreid.data.records import Record
 from upreid.errors import InputError
 from upreid.runtime.console import progress
-from upreid.types import Record
 
 PLACES = ("", "cuhk03", "CUHK03", "cuhk03-raw", "cuhk03-raw/cuhk03")
 RELEASE = ("cuhk03_release/cuhk-03.mat", "cuhk-03.mat")

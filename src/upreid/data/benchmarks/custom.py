@@ -13,8 +13,8 @@ from upreid.data.benchmarks.benchmark import PARTS, Benchmark, Part, assemble
 from upreid.data.benchmarks.folders import MARKET_FOLDERS, find_home, missing_files, named, read_market_folders
 from upreid.data.benchmarks.market1501 import JUNK, num_distractors
 from upreid.data.benchmarks.naming import ANY_MARKET
+from upreid.data.records import Record
 from upreid.errors import InputError
-from upreid.types import Record
 
 COLUMNS = ("path", "person", "camera", "split")
 

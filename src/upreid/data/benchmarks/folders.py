@@ -7,8 +7,8 @@ from pathlib import Path
 
 from upreid.data.benchmarks.benchmark import Part
 from upreid.data.benchmarks.naming import Naming, hint, hint_from_names
+from upreid.data.records import Record
 from upreid.errors import InputError
-from upreid.types import Record
 
 IMAGE = re.compile(r"[^.].*\.(jpe?g|png|bmp)", re.IGNORECASE)
 MARKET_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}

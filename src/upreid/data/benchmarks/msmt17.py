@@ -17,8 +17,8 @@ from pathlib import Path
 from upreid.data.benchmarks.benchmark import Benchmark, Part, assemble
 from upreid.data.benchmarks.folders import MARKET_FOLDERS, find_home, missing_files, named, read_market_folders
 from upreid.data.benchmarks.naming import MSMT17_ECN
+from upreid.data.records import Record
 from upreid.errors import InputError
-from upreid.types import Record
 
 TRAINVAL = "list_train and list_val"
 CAMERA = re.compile(r"\d+_\d+_(\d+)_")

@@ -6,6 +6,7 @@ same name, which no listing is about, and changes on file systems that do not ke
 """
 
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,19 @@ class Folder:
 
 
 def read_file(path: Path) -> bytes:
-    """Read a file of a size that an image may have."""
-    with path.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > LIMIT_BYTES:
-            raise UnreadableImage(path, f"{size} bytes are over the limit of {LIMIT_BYTES // 2**20} MiB")
+    """Read a plain file of a size that an image may have; a named pipe is refused, and never waited for."""
+    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise UnreadableImage(path, "it is no plain file")
+        if found.st_size > LIMIT_BYTES:
+            raise UnreadableImage(path, f"{found.st_size} bytes are over the limit of {LIMIT_BYTES // 2**20} MiB")
         return file.read()
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a named pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def open_folder(root: Path, *, patience: float) -> Folder:

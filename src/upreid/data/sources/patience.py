@@ -22,7 +22,7 @@ SHORTEST_WAIT, LONGEST_WAIT = 0.5, 20.0
 """Seconds between tries; each wait is twice the one before."""
 
 OF_ONE_FILE = frozenset(
-    {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+    {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO}
 )
 """Errors that may be the fault of a single file."""
 
