@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from upreid.data.augment import PATCH_PRESETS, PRESETS, Augment
 from upreid.data.dataset import LabelledImages, OriginalImages, SkipLedger, TrainingImages, collate, collate_labelled
 from upreid.data.records import Record
-from upreid.data.sources.folder import open_folder
+from upreid.data.sources.recognise import open_source
 from upreid.errors import DataError
 from upreid.types import Preprocess
 
@@ -29,7 +29,7 @@ def folder(root, count=10, bad=(), size=(40, 20)):
 
 
 def originals(paths, limit=1.0):
-    source = open_folder(Path(os.path.commonpath([path.parent for path in paths])), patience=0.0)
+    source = open_source(Path(os.path.commonpath([path.parent for path in paths])), patience=0.0)
     return OriginalImages(source, height=64, width=32, limit=limit)
 
 

@@ -21,7 +21,7 @@ from upreid.data.benchmarks import read_benchmark
 from upreid.data.records import Record
 from upreid.data.sources.recognise import open_source
 from upreid.data.splits import select
-from upreid.errors import InputError
+from upreid.errors import InputError, UpreidError
 from upreid.runtime.journal import Journal, read_journal
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ anything = visible | numbers | st.sampled_from(["", "-", "--", "=", "None", "tru
 
 def accepts(action: Any, *words: Any, **settings: Any) -> Any:
     """What an action returns; None where it refuses. Every other exception is a failure."""
-    with contextlib.suppress(InputError):
+    with contextlib.suppress(UpreidError):
         return action(*words, **settings)
     return None
 

@@ -16,7 +16,7 @@ from upreid.data.sources.source import Source
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder of the test's own; short lists are kept in it too."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("upreid.data.sources.index_cache.WORTH_A_FILE", 1)
+    monkeypatch.setattr("upreid.data.sources.recognise.WORTH_A_FILE", 1)
     return tmp_path / "cache" / "upreid"
 
 

@@ -8,9 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from upreid.data.sources.index_file import Index, index_in_memory, open_index, write_index
-from upreid.data.sources.names import NAMES, count_names, joined, name_at, pack_names
-from upreid.errors import InputError
+from upreid.data.sources.index_file import (
+    NAMES,
+    Index,
+    count_names,
+    index_in_memory,
+    joined,
+    name_at,
+    open_index,
+    pack_names,
+    write_index,
+)
+from upreid.errors import DataError
 
 POSITIONS = [np.arange(5, dtype=np.uint64), np.arange(5, 12, dtype=np.uint64)]
 SIZES = np.arange(12, dtype=np.uint32)
@@ -44,12 +53,12 @@ def test_an_index_travels_as_its_path_and_says_the_same_wherever_it_lives(index:
 
 
 def test_another_kind_and_another_version_are_refused(index: Path) -> None:
-    with pytest.raises(InputError, match="of kind 'test', not 'packed'"):
+    with pytest.raises(DataError, match="of kind 'test', not 'packed'"):
         open_index(index, "packed")
     content = bytearray(index.read_bytes())
     content[12] = 2
     index.write_bytes(content)
-    with pytest.raises(InputError, match="of version 2, and this upreid reads version 1"):
+    with pytest.raises(DataError, match="of version 2, and this upreid reads version 1"):
         open_index(index, "test")
 
 
@@ -84,7 +93,7 @@ def test_damage_is_found_or_does_not_matter(
     path.write_bytes(content)
     try:
         opened = open_index(path, "test", check=("positions", "sizes"))
-    except InputError:
+    except DataError:
         return
     assert values(opened) == {"positions": list(range(12)), "sizes": list(range(12))}
 
@@ -108,5 +117,5 @@ def test_lists_of_names_are_joined(lists: list[list[str]]) -> None:
 
 
 def test_a_name_that_no_file_can_have_is_refused() -> None:
-    with pytest.raises(InputError, match="no name that a file can have"):
+    with pytest.raises(DataError, match="no name that a file can have"):
         pack_names(["a", "b\ud800"])

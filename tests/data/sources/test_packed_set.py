@@ -13,11 +13,10 @@ from upreid.commands.pack import run
 from upreid.config.pack import PackConfig
 from upreid.data.dataset import OriginalImages, collate
 from upreid.data.decode import UnreadableImage
-from upreid.data.sources.index_file import open_index, write_index
-from upreid.data.sources.names import NAMES
+from upreid.data.sources.index_file import NAMES, open_index, write_index
 from upreid.data.sources.packed_set import KIND, WHERE
 from upreid.data.sources.recognise import open_source
-from upreid.errors import InputError
+from upreid.errors import DataError, RunError
 
 
 def change(path: Path, **values: object) -> None:
@@ -45,20 +44,20 @@ def test_a_byte_that_was_swapped_makes_one_image_unreadable(packed, files):
 def test_a_shard_of_another_size_is_refused_at_once(packed, change_size):
     with (packed / "shard-000002.tar").open("r+b") as file:
         file.truncate(os.fstat(file.fileno()).st_size + change_size)
-    with pytest.raises(InputError, match=r"shard-000002\.tar is (shorter|longer) than its index says"):
+    with pytest.raises(DataError, match=r"shard-000002\.tar is (shorter|longer) than its index says"):
         open_source(packed)
 
 
 def test_a_shard_that_is_gone_is_refused_at_once(packed):
     (packed / "shard-000002.tar").unlink()
-    with pytest.raises(InputError, match=r"shard-000002\.tar is missing"):
+    with pytest.raises(DataError, match=r"shard-000002\.tar is missing"):
         open_source(packed)
 
 
 def test_a_shard_of_other_content_and_the_same_size_is_refused_at_once(packed):
     shard = packed / "shard-000002.tar"
     shard.write_bytes(bytes(shard.stat().st_size))
-    with pytest.raises(InputError, match="is not the shard that index"):
+    with pytest.raises(DataError, match="is not the shard that index"):
         open_source(packed)
 
 
@@ -66,14 +65,14 @@ def test_a_shard_that_is_cut_while_it_is_read_stops_the_run(packed):
     source = open_source(packed, patience=0.0)
     with (packed / "shard-000002.tar").open("r+b") as file:
         file.truncate(600)
-    with pytest.raises(InputError, match="is shorter than it was when this run began"):
+    with pytest.raises(DataError, match="is shorter than it was when this run began"):
         source.read(25)
 
 
 def test_a_shard_that_goes_away_is_waited_for(packed, files, capsys):
     source = open_source(packed, patience=0.2)
     away = packed.rename(packed.with_name("elsewhere"))
-    with pytest.raises(InputError, match="has not answered"):
+    with pytest.raises(RunError, match="has not answered"):
         source.read(25)
     away.rename(packed)
     assert source.read(25) == files["0025.png"]
@@ -83,7 +82,7 @@ def test_a_shard_that_goes_away_is_waited_for(packed, files, capsys):
 def test_an_index_of_another_pack_is_refused(packed, pictures, tmp_path):
     run(PackConfig(src=pictures, out=tmp_path / "other", shard_size=16, workers=1))
     shutil.copy(tmp_path / "other" / "index.upreid", packed)
-    with pytest.raises(InputError, match="not of the same pack"):
+    with pytest.raises(DataError, match="not of the same pack"):
         open_source(packed)
 
 
@@ -98,14 +97,14 @@ def test_an_index_of_another_pack_is_refused(packed, pictures, tmp_path):
 )
 def test_a_manifest_of_something_else_is_refused(packed, values, words):
     change(packed / "manifest.json", **values)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(DataError, match=words):
         open_source(packed)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"[" * 100_000, b"\xff"])
 def test_rubbish_is_no_manifest(packed, content):
     (packed / "manifest.json").write_bytes(content)
-    with pytest.raises(InputError, match="no manifest of a packed set"):
+    with pytest.raises(DataError, match="no manifest of a packed set"):
         open_source(packed)
 
 
@@ -135,7 +134,7 @@ def forge(root: Path, shards: object, **arrays: np.ndarray) -> None:
 )
 def test_an_index_that_names_what_is_no_shard_is_refused(packed, shards):
     forge(packed, shards)
-    with pytest.raises(InputError, match=r"which is no shard|do not agree|does not say"):
+    with pytest.raises(DataError, match=r"which is no shard|do not agree|does not say"):
         open_source(packed)
 
 
@@ -148,7 +147,7 @@ def test_positions_outside_a_shard_are_never_followed(packed, value):
         open_source(packed).read(5)
     positions[:] = value
     forge(packed, None, positions=positions)
-    with pytest.raises(InputError, match="is not the shard"):
+    with pytest.raises(DataError, match="is not the shard"):
         open_source(packed)
 
 
@@ -162,7 +161,7 @@ def test_every_byte_of_the_index_counts(packed):
         path.write_bytes(content)
         try:
             opened = open_source(packed)
-        except InputError:
+        except DataError:
             refused += 1
         else:  # a letter of a name, or padding: no byte of an image
             assert [opened.read(index) for index in range(32)] == [source.read(index) for index in range(32)]
@@ -177,7 +176,7 @@ def test_a_global_shuffle_over_workers_reads_every_image_once(packed, files):
 
 
 def test_more_shards_than_open_files_are_read(pictures, files, files_of, tmp_path, monkeypatch):
-    monkeypatch.setattr("upreid.data.sources.shards.MOST_OPEN", 3)
+    monkeypatch.setattr("upreid.data.sources.archives.MOST_OPEN", 3)
     run(PackConfig(src=pictures, out=tmp_path / "packed", shard_size=2, workers=1))
     source = open_source(tmp_path / "packed")
     assert files_of(source) == files

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from upreid.data.sources.plain_pickle import names_in, read_plain_pickle
-from upreid.errors import InputError
+from upreid.errors import DataError
 
 PLAIN = some.recursive(
     some.none()
@@ -47,7 +47,7 @@ def test_plain_values_of_every_protocol_are_read(file: Path, value: object, prot
     file.write_bytes(pickle.dumps(value, protocol=protocol))
     try:
         assert read_plain_pickle(file) == value
-    except InputError:  # before protocol 3 bytes are stored as a call
+    except DataError:  # before protocol 3 bytes are stored as a call
         assert protocol < 3
         assert b"_codecs" in file.read_bytes() or b"__builtin__" in file.read_bytes()
 
@@ -56,7 +56,7 @@ def test_plain_values_of_every_protocol_are_read(file: Path, value: object, prot
 def test_a_call_is_not_made(tmp_path: Path, protocol: int) -> None:
     file = tmp_path / "keys.pkl"
     file.write_bytes(pickle.dumps(["a", Command(tmp_path / "executed")], protocol=protocol))
-    with pytest.raises(InputError, match="refused unread"):
+    with pytest.raises(DataError, match="refused unread"):
         read_plain_pickle(file)
     assert not (tmp_path / "executed").exists()
     pickle.loads(file.read_bytes())
@@ -86,7 +86,7 @@ HOSTILE = {
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_pickles_are_refused_in_one_line(tmp_path: Path, kind: str) -> None:
     (tmp_path / "keys.pkl").write_bytes(HOSTILE[kind])
-    with pytest.raises(InputError) as error:
+    with pytest.raises(DataError) as error:
         read_plain_pickle(tmp_path / "keys.pkl")
     assert "keys.pkl" in str(error.value)
     assert "\n" not in str(error.value)
@@ -104,7 +104,7 @@ def test_rubbish_is_read_as_a_plain_value_or_refused(file: Path, content: bytes)
     file.write_bytes(content)
     try:
         value = read_plain_pickle(file)
-    except InputError:
+    except DataError:
         return
     assert type(value) in (list, dict, tuple, str, bytes, int, float, bool, type(None))
 
@@ -118,7 +118,7 @@ def test_a_list_with_one_byte_changed_is_read_or_refused(file: Path, place: int,
     file.write_bytes(content)
     try:
         found = names_in(file, read_plain_pickle(file))
-    except InputError:
+    except DataError:
         return
     assert all(isinstance(name, str) for name in found)
 
@@ -126,7 +126,7 @@ def test_a_list_with_one_byte_changed_is_read_or_refused(file: Path, place: int,
 def test_a_pickle_beyond_all_measure_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "keys.pkl").open("wb") as file:
         file.truncate(2**31)
-    with pytest.raises(InputError, match="over the limit of 1024 MiB"):
+    with pytest.raises(DataError, match="over the limit of 1024 MiB"):
         read_plain_pickle(tmp_path / "keys.pkl")
 
 
@@ -134,7 +134,7 @@ def test_a_pickle_beyond_all_measure_is_not_read(tmp_path: Path) -> None:
     "value", [3, "abc", {"names": ["a"]}, {"keys": {"a": 1}}, ["a", 3], ["a", ""], ["a\0b"], ["a", None], [["a"]], None]
 )
 def test_what_is_no_list_of_names_is_refused(value: object) -> None:
-    with pytest.raises(InputError, match=r"keys\.pkl"):
+    with pytest.raises(DataError, match=r"keys\.pkl"):
         names_in(Path("keys.pkl"), value)
 
 

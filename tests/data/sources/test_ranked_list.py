@@ -7,7 +7,7 @@ import pytest
 
 from upreid.data.decode import UnreadableImage
 from upreid.data.sources.recognise import open_source
-from upreid.errors import InputError
+from upreid.errors import DataError
 
 
 def ranked(tmp_path, pictures, value, inside="images"):
@@ -48,5 +48,5 @@ def test_a_missing_file_is_an_unreadable_image(tmp_path, pictures):
     ],
 )
 def test_a_list_that_does_not_fit_is_refused(tmp_path, pictures, value, words):
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(DataError, match=words):
         open_source(ranked(tmp_path, pictures, value))

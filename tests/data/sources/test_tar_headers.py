@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.tar_headers import members
-from upreid.errors import InputError
+from upreid.errors import DataError
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 LONG = "d/" * 20 + "ä人" * 60 + ".jpg"
@@ -60,7 +60,7 @@ def test_an_archive_cut_anywhere_is_refused(tmp_path: Path) -> None:
     end = whole.rindex(b"empty.jpg") + 512 - whole.rindex(b"empty.jpg") % 512  # of the last member: zeros from here
     for length in (*range(0, end, 97), *range(0, end + 1, 512)):
         (tmp_path / "a.tar").write_bytes(whole[:length])
-        with pytest.raises(InputError, match="cut short"):
+        with pytest.raises(DataError, match="cut short"):
             list(members(tmp_path / "a.tar"))
 
 
@@ -76,7 +76,7 @@ def changed(content: bytes, at: int, **fields: object) -> bytes:
 def test_sizes_beyond_the_archive_are_refused(tmp_path: Path, size: int) -> None:
     content = written(tmp_path / "a.tar").read_bytes()
     (tmp_path / "a.tar").write_bytes(changed(content, 512, size=size))
-    with pytest.raises(InputError, match=r"cut short or damaged|no tar header"):
+    with pytest.raises(DataError, match=r"cut short or damaged|no tar header"):
         list(members(tmp_path / "a.tar"))
 
 
@@ -87,7 +87,7 @@ def test_a_name_of_a_thousand_million_letters_is_not_read(tmp_path: Path, kind: 
     with (tmp_path / "a.tar").open("wb") as file:
         file.write(header.tobuf(tarfile.GNU_FORMAT))
         file.truncate(2**31)  # sparse: there are as many bytes as it says
-    with pytest.raises(InputError, match="is absurd"):
+    with pytest.raises(DataError, match="is absurd"):
         list(members(tmp_path / "a.tar"))
 
 
@@ -109,7 +109,7 @@ def test_damaged_extensions_are_refused(tmp_path: Path, lines: bytes) -> None:
     member = tarfile.TarInfo("a.jpg")
     content = header.tobuf() + lines.ljust(512, b"\0") + member.tobuf() + bytes(1024)
     (tmp_path / "a.tar").write_bytes(content)
-    with pytest.raises(InputError, match=r"damaged"):
+    with pytest.raises(DataError, match=r"damaged"):
         list(members(tmp_path / "a.tar"))
 
 
@@ -152,7 +152,7 @@ def test_a_damaged_archive_is_listed_inside_its_bounds_or_refused(
     file.write_bytes(content)
     try:
         found = list(members(file))
-    except InputError:
+    except DataError:
         return
     assert all(512 <= member.position <= member.position + member.size <= len(content) for member in found)
     assert len(found) <= len(content) // 512

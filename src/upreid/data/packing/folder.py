@@ -15,8 +15,7 @@ import numpy as np
 import PIL
 
 from upreid.data.packing.shard import RECORD, Packing
-from upreid.data.sources.index_file import Index, open_index, write_index
-from upreid.data.sources.names import NAMES, joined
+from upreid.data.sources.index_file import NAMES, Index, joined, open_index, write_index
 from upreid.data.sources.packed_set import FORMAT, INDEX, KIND, MANIFEST, UNFINISHED, VERSION, WHERE, read_manifest
 from upreid.errors import InputError
 from upreid.runtime.files import write_text

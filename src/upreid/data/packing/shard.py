@@ -16,11 +16,10 @@ import numpy as np
 
 from upreid.data.decode import UnreadableImage
 from upreid.data.packing.entry import Shape, content_of, member_name
-from upreid.data.sources.index_file import Index, open_index, write_index
-from upreid.data.sources.names import pack_names
+from upreid.data.sources.index_file import Index, open_index, pack_names, write_index
 from upreid.data.sources.packed_set import UNFINISHED
 from upreid.data.sources.source import Source, printable
-from upreid.errors import InputError
+from upreid.errors import DataError
 from upreid.runtime.files import flush
 
 RECORD = "shard record"
@@ -117,5 +116,5 @@ def finished_record(packing: Packing, number: int) -> Index | None:
     try:
         record = open_index(path, RECORD)
         return record if packing.path(number).stat().st_size == record.facts["bytes"] else None
-    except (InputError, FileNotFoundError):
+    except (DataError, FileNotFoundError):
         return None

@@ -1,1 +1,1 @@
-"""Where unlabelled images come from: `recognise.open_source` says what a path holds, `source.Source` is what all have."""
+"""Where images are read from: `recognise.open_source` says what a path holds, `source.Source` is what all forms share."""

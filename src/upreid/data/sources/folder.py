@@ -1,29 +1,34 @@
-"""A folder of images, in any nesting.
+"""Image files by their paths: a folder in any nesting, and a folder whose files a ranked list names.
 
-A large listing is kept (`index_cache`) and used again as long as no folder has changed: the time at which names were last added
-to or taken from it (`mtime`), asked of every folder, is what it was. That misses files whose content was replaced under the
-same name, which no listing is about, and changes on file systems that do not keep these times.
+LUPerson as TransReID-SSL uses it is a folder `images/` and `CFS_list.pkl`, its file names ranked by their CFS score, best first
+(https://github.com/damo-cv/TransReID-SSL, commit fc39e88, `dino/main_dino.py`); their runs keep the upper half. The list says
+which files there are, so the folder of millions is never listed.
 """
 
 import os
 import stat
 import time
-from pathlib import Path
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from upreid.data.decode import UnreadableImage
-from upreid.data.sources.index_cache import Made, cached_index
-from upreid.data.sources.index_file import Index
-from upreid.data.sources.names import NAMES, count_names, name_at, pack_names
-from upreid.data.sources.patience import patiently
-from upreid.data.sources.source import LIMIT_BYTES
-from upreid.errors import InputError
+from upreid.data.sources.index_file import NAMES, Index, count_names, name_at, pack_names
+from upreid.data.sources.plain_pickle import names_in, read_plain_pickle
+from upreid.data.sources.retry import retry
+from upreid.data.sources.source import LIMIT_BYTES, SUFFIXES, Listing, is_image_name, kind_of, left_out
+from upreid.errors import DataError, InputError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 SETTLED = 2.0
 """Seconds: a folder that changed this shortly before it was listed may change again without a later `mtime`."""
+RANKED_LIST = "CFS_list.pkl"
+TRIED = 100
+"""Names of the ranked list that are looked for to find out where they stand; some may be missing."""
+LINK_AGAIN = "links to folders that are listed already"
+NO_FILE = "pipes, sockets or devices"
 
 
 class Folder:
@@ -47,14 +52,12 @@ class Folder:
         """Return the file's bytes; `UnreadableImage` for a missing one, as long as the folder itself is there."""
         path = self.root / self.name(index)
         try:
-            return patiently(
-                lambda: read_file(path), what=str(self.root), seconds=self.patience, is_there=self._is_there
-            )
+            return retry(lambda: read_file(path), what=str(self.root), seconds=self.patience, is_there=self._is_there)
         except OSError as error:
             raise UnreadableImage(path, error.strerror or type(error).__name__) from error
 
     def _is_there(self) -> bool:
-        """An empty mount point is a folder that has gone."""
+        """Return whether the folder holds anything: an empty mount point is a folder that has gone."""
         try:
             with os.scandir(self.root) as entries:
                 return next(entries, None) is not None
@@ -78,71 +81,164 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def open_folder(root: Path, *, patience: float) -> Folder:
-    """Index the images under `root`, or use the index of an earlier run.
+@dataclass(frozen=True)
+class ImageFolder:
+    """A folder of images, in any nesting; links to folders are followed, and every folder is listed once.
 
-    The order is that of the code points of the `/`-joined relative path: the same on every file system and locale.
-    Hidden files and folders and everything without an image suffix (in any case; so also `Thumbs.db`) are left out.
-    Links to folders are not followed: a loop would never end.
+    The order is that of the code points of the `/`-joined relative path: the same on every file system and locale. Hidden
+    files and folders and everything without an image suffix (in any case) are left out, and counted by kind.
 
-    Raises `InputError` where there is no image in it, or a folder that cannot be listed.
+    A kept list is used again as long as no folder has changed: the time at which names were last added to or taken from it
+    (`mtime`), asked of every folder, is what it was. That misses files whose content was replaced under the same name, which
+    no list is about, and changes on file systems that do not keep these times.
     """
-    index = cached_index("folder", root, is_fresh=lambda found: _is_unchanged(root, found), make=lambda: _list(root))
-    if count_names(index) == 0:
-        suffixes = ", ".join(sorted(SUFFIXES))
-        raise InputError(f"no images in '{root}'; expected {suffixes} files in it or in folders below it")
-    folders = int(index.facts["folders"])
-    description = f"{root}: a folder of images ({count_names(index)} in {folders} folders)"
-    return Folder(root, index, description=description, patience=patience)
 
+    root: Path
+    kind = "folder"
 
-def _list(root: Path) -> Made:
-    began = time.time()
-    names: list[str] = []
-    folders: list[tuple[str, int]] = []  # relative path, mtime in ns, asked before the folder is listed
-    waiting = [""]
-    while waiting:
-        inside = waiting.pop()
-        here = root / inside
+    def list_images(self) -> Listing:
+        """Walk through the folder; `InputError` where a folder below it cannot be listed."""
+        began = time.time()
+        walk = Walk(self.root)
+        folders = pack_names([name for name, _ in walk.folders])
+        arrays: dict[str, Any] = pack_names(sorted(walk.names))
+        arrays |= {"folders": folders["names"], "folder_ends": folders["name_ends"]}
+        arrays["changed"] = np.array([changed for _, changed in walk.folders], dtype=np.uint64)
+        facts = {"folders": len(walk.folders), "left_out": dict(walk.kinds)}
+        facts["archives"] = [] if walk.names else sorted(walk.archives)
+        is_settled = all(changed < (began - SETTLED) * 1e9 for _, changed in walk.folders)
+        return Listing(arrays=arrays, facts=facts, is_settled=is_settled)
+
+    def is_current(self, kept: Index) -> bool:
+        """Ask every folder when it changed last."""
+        where = {"names": kept.arrays["folders"], "name_ends": kept.arrays["folder_ends"]}
+        folders = Index(kind="folders", facts={}, arrays=where, hashes={})
         try:
-            folders.append((inside, here.stat().st_mtime_ns))
-            with os.scandir(here) as entries:
-                visible = [entry for entry in entries if not entry.name.startswith(".")]
-        except OSError as error:  # to leave a folder out silently would change the data set
-            raise InputError(f"cannot list '{here}' ({error.strerror}); make it readable or move it away") from error
-        for entry in visible:
-            relative = f"{inside}/{entry.name}" if inside else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(relative)
-            elif is_image_name(entry.name) and not entry.is_dir():
-                names.append(relative)
-    names.sort()
-    settled = all(changed < (began - SETTLED) * 1e9 for _, changed in folders)
-    return _made(names, folders, settled)
+            return all(
+                (self.root / name_at(folders, number)).stat().st_mtime_ns == int(then)
+                for number, then in enumerate(kept.arrays["changed"])
+            )
+        except OSError:
+            return False
+
+    def open(self, listed: Index, *, patience: float) -> Folder:
+        """Open the folder; `InputError` where there is no image in it."""
+        count, facts = count_names(listed), listed.facts
+        others = left_out(facts["left_out"])
+        if count == 0:
+            suffixes = ", ".join(sorted(SUFFIXES))
+            raise InputError(
+                f"no images in '{self.root}'{others}; expected {suffixes} files in it or in folders below it"
+            )
+        description = f"{self.root}: a folder of images ({count} in {facts['folders']} folders){others}"
+        return Folder(self.root, listed, description=description, patience=patience)
 
 
-def _made(names: list[str], folders: list[tuple[str, int]], settled: bool) -> Made:
-    where = pack_names([folder for folder, _ in folders])
-    arrays: dict[str, Any] = pack_names(names)
-    arrays |= {"folders": where["names"], "folder_ends": where["name_ends"]}
-    arrays["changed"] = np.array([changed for _, changed in folders], dtype=np.uint64)
-    return {"folders": len(folders), "keep": settled}, arrays
+class Walk:
+    """What there is below a folder: images, folders with the time of their last change, archives, and other kinds of files."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.names: list[str] = []
+        self.folders: list[tuple[str, int]] = []  # relative path, mtime in ns, asked before the folder is listed
+        self.archives: list[str] = []
+        self.kinds: Counter[str] = Counter()
+        self.listed: set[tuple[int, int]] = set()  # device and inode
+        self.links: list[str] = []
+        self._list("", is_linked=False)
+        while (
+            self.links
+        ):  # after all that can be reached without them, so that a folder has its own name where it has one
+            self.links.sort(reverse=True)
+            self._list(self.links.pop(), is_linked=True)
+
+    def _list(self, inside: str, *, is_linked: bool) -> None:
+        waiting = [inside]
+        while waiting:
+            inside = waiting.pop()
+            here = self.root / inside
+            try:
+                found = here.stat()
+                identity = found.st_dev, found.st_ino
+                if is_linked and found.st_ino and identity in self.listed:
+                    self.kinds[LINK_AGAIN] += 1
+                    continue
+                self.listed.add(identity)
+                self.folders.append((inside, found.st_mtime_ns))
+                with os.scandir(here) as entries:
+                    waiting += [name for entry in entries if (name := self._take(entry, inside))]
+            except OSError as error:  # to leave a folder out silently would change the data set
+                raise InputError(
+                    f"cannot list '{here}' ({error.strerror}); make it readable or move it away"
+                ) from error
+
+    def _take(self, entry: os.DirEntry[str], inside: str) -> str | None:
+        """Note what an entry is; return the path of a folder that is still to be listed."""
+        relative = f"{inside}/{entry.name}" if inside else entry.name
+        if entry.name.startswith("."):
+            self.kinds["hidden"] += 1
+        elif entry.is_dir(follow_symlinks=False):
+            return relative
+        elif entry.is_symlink() and (self.root / relative).is_dir():
+            self.links.append(relative)
+        elif not entry.is_file(follow_symlinks=False) and _is_no_file(self.root / relative):
+            self.kinds[NO_FILE] += 1
+        elif is_image_name(entry.name):
+            self.names.append(relative)
+        else:
+            self.kinds[kind_of(entry.name)] += 1
+            if entry.name.endswith(".tar"):
+                self.archives.append(relative)
+        return None
 
 
-def _is_unchanged(root: Path, index: Index) -> bool:
-    """Ask every folder when it changed last."""
-    where = {"names": index.arrays["folders"], "name_ends": index.arrays["folder_ends"]}
-    folders = Index(kind="folders", facts={}, arrays=where, hashes={})
+def _is_no_file(path: Path) -> bool:
+    """Return whether a path leads to something else than a file; a link that leads nowhere is a file that is missing."""
     try:
-        return all(
-            (root / name_at(folders, number)).stat().st_mtime_ns == int(then)
-            for number, then in enumerate(index.arrays["changed"])
-        )
+        return not stat.S_ISREG(path.stat().st_mode)
     except OSError:
         return False
 
 
-def is_image_name(name: str) -> bool:
-    """Whether the suffix, in any case, is that of an image; `.jpg` alone is a hidden file."""
-    stem, dot, suffix = name.rpartition(".")
-    return bool(stem and dot) and f".{suffix.lower()}" in SUFFIXES
+@dataclass(frozen=True)
+class RankedFolder:
+    """The top `share` of a ranked list, in its order."""
+
+    root: Path
+    share: float
+    kind = "ranked"
+
+    def list_images(self) -> Listing:
+        """Read the list; `DataError` where it is no plain list, leads out of the folder, or its files are not there."""
+        path = self.root / RANKED_LIST
+        names = names_in(path, read_plain_pickle(path))
+        if not names:
+            raise DataError(f"{path} is empty; give the ranked list that the images came with")
+        outside = next((name for name in names if name.startswith("/") or ".." in PurePosixPath(name).parts), None)
+        if outside is not None:
+            raise DataError(f"{path}: {outside[:80]!r} leads out of the folder; names must be relative to images/")
+        places = ((inside, name) for inside in ("images", "") for name in names[:TRIED])
+        inside = next((inside for inside, name in places if (self.root / inside / name).is_file()), None)
+        if inside is None:
+            raise DataError(
+                f"{self.root}: none of the first names in {RANKED_LIST} (such as {names[0][:80]!r}) is a file in images/ or "
+                f"beside the list; put the images there"
+            )
+        return Listing(arrays=pack_names(names), facts={"stamp": self._stamp(), "inside": inside})
+
+    def _stamp(self) -> list[int]:
+        found = (self.root / RANKED_LIST).stat()
+        return [found.st_size, found.st_mtime_ns]
+
+    def is_current(self, kept: Index) -> bool:
+        """Compare size and time of change of the list."""
+        return kept.facts["stamp"] == self._stamp()
+
+    def open(self, listed: Index, *, patience: float) -> Folder:
+        """Open the files that the upper part of the list names."""
+        total = count_names(listed)
+        count = max(int(self.share * total), 1)
+        base = self.root / listed.facts["inside"]
+        part = f"the top {count} of {total} names (share {self.share:g})" if self.share < 1 else f"all {total} names"
+        description = f"{self.root}: a folder ranked by {RANKED_LIST}, {part}, files in {base}"
+        return Folder(base, listed, description=description, patience=patience, count=count)

@@ -15,10 +15,9 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from upreid.data.sources.index_file import Index, open_index
-from upreid.data.sources.names import NAMES, count_names
-from upreid.data.sources.shards import Shard, ShardImages
-from upreid.errors import InputError
+from upreid.data.sources.archives import Shard, ShardImages
+from upreid.data.sources.index_file import NAMES, Index, count_names, open_index
+from upreid.errors import DataError, InputError
 
 FORMAT, VERSION = "upreid-pack", 1
 MANIFEST, INDEX, UNFINISHED = "manifest.json", "index.upreid", ".pack"
@@ -38,9 +37,9 @@ def open_packed(root: Path, *, patience: float) -> ShardImages:
     manifest = read_manifest(root)
     index = open_index(root / INDEX, KIND, check=WHERE)
     if not {*NAMES, *WHERE} <= index.arrays.keys():
-        raise InputError(f"{root / INDEX} lacks arrays that a packed set has; it is damaged: pack again")
+        raise DataError(f"{root / INDEX} lacks arrays that a packed set has; it is damaged: pack again")
     if manifest["index"] != index.digest(*NAMES, *WHERE):
-        raise InputError(f"{root}: {INDEX} and {MANIFEST} are not of the same pack; restore the one that was exchanged")
+        raise DataError(f"{root}: {INDEX} and {MANIFEST} are not of the same pack; restore the one that was exchanged")
     shards = _shards(root, index)
     for number, shard in enumerate(shards):
         _check_shard(root, index, shard, first=shards[number - 1].end if number else 0)
@@ -63,7 +62,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{root} is a pack that was not finished; run the same upreid pack again, and it will go on")
     if path.stat().st_size > LARGEST_MANIFEST:
-        raise InputError(f"{path} is absurdly large; restore it or pack again")
+        raise DataError(f"{path} is absurdly large; restore it or pack again")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         is_ours = manifest["format"] == FORMAT and isinstance(manifest["index"], str)
@@ -71,9 +70,9 @@ def read_manifest(root: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError):
         is_ours, version, manifest = False, VERSION, {}
     if not is_ours:
-        raise InputError(f"{path} is no manifest of a packed set, or damaged; restore it or pack again")
+        raise DataError(f"{path} is no manifest of a packed set, or damaged; restore it or pack again")
     if version != VERSION:
-        raise InputError(
+        raise DataError(
             f"{path} is of version {version}, and this upreid reads version {VERSION}; pack again, or use the upreid that made it"
         )
     return manifest
@@ -84,14 +83,14 @@ def _shards(root: Path, index: Index) -> list[Shard]:
     try:
         shards = [Shard(str(entry["name"]), int(entry["bytes"]), int(entry["end"])) for entry in index.facts["shards"]]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{root / INDEX} does not say which shards there are; it is damaged: pack again") from error
+        raise DataError(f"{root / INDEX} does not say which shards there are; it is damaged: pack again") from error
     ends = [0, *(shard.end for shard in shards)]
     counts = {count_names(index), ends[-1], *(len(index.arrays.get(name, ())) for name in WHERE)}
     if not shards or ends != sorted(ends) or len(counts) > 1:
-        raise InputError(f"{root / INDEX}: counts of images do not agree; it is damaged: pack again")
+        raise DataError(f"{root / INDEX}: counts of images do not agree; it is damaged: pack again")
     for shard in shards:
         if not SHARD_NAME.fullmatch(shard.name):
-            raise InputError(f"{root / INDEX} names '{shard.name[:80]}', which is no shard; it is damaged or hostile")
+            raise DataError(f"{root / INDEX} names '{shard.name[:80]}', which is no shard; it is damaged or hostile")
     return shards
 
 
@@ -101,17 +100,17 @@ def _check_shard(root: Path, index: Index, shard: Shard, *, first: int) -> None:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise InputError(f"{path} is missing ({error.strerror}); restore it or pack again") from error
+        raise DataError(f"{path} is missing ({error.strerror}); restore it or pack again") from error
     if size != shard.size:
         state = "shorter" if size < shard.size else "longer"
-        raise InputError(
+        raise DataError(
             f"{path} is {state} than its index says ({size} bytes, not {shard.size}); restore it or pack again"
         )
     if first == shard.end:
         return
     position, length = int(index.arrays["positions"][first]), int(index.arrays["sizes"][first])
     if not _has_header(path, position - tarfile.BLOCKSIZE, length, size):
-        raise InputError(f"{path} is not the shard that {INDEX} was made for; restore it or pack again")
+        raise DataError(f"{path} is not the shard that {INDEX} was made for; restore it or pack again")
 
 
 def _has_header(path: Path, position: int, length: int, size: int) -> bool:

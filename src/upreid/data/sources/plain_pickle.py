@@ -10,7 +10,7 @@ import pickle
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from upreid.errors import InputError
+from upreid.errors import DataError
 
 LIMIT_BYTES = 2**30
 """Ten million keys of LUPerson-NL, with their people, take about half of this."""
@@ -87,25 +87,25 @@ class _PlainUnpickler(PURE):
 
 
 def read_plain_pickle(path: Path) -> Any:
-    """Return the plain value in a pickle; `InputError` for anything else, before anything of it has been executed."""
+    """Return the plain value in a pickle; `DataError` for anything else, before anything of it has been executed."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size <= LIMIT_BYTES:
                 return _PlainUnpickler(_Bounded(file, size)).load()
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; make it readable or move it away") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}; make it readable or move it away") from error
     except KeyError as error:
-        raise InputError(
+        raise DataError(
             f"{path} is no list of plain names: it would make objects or is damaged; refused unread"
         ) from error
     except Exception as error:  # a damaged pickle may break the unpickler in any way
         words = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(
+        raise DataError(
             f"{path} is no pickle of plain values ({words}); give a list of names, or move it away"
         ) from error
 
-    raise InputError(f"{path}: {size} bytes are over the limit of {LIMIT_BYTES // 2**20} MiB for a list of names")
+    raise DataError(f"{path}: {size} bytes are over the limit of {LIMIT_BYTES // 2**20} MiB for a list of names")
 
 
 def names_in(path: Path, value: Any, keys: tuple[str, ...] = ("keys",)) -> list[str]:
@@ -113,11 +113,11 @@ def names_in(path: Path, value: Any, keys: tuple[str, ...] = ("keys",)) -> list[
     if isinstance(value, dict):
         value = next((value[key] for key in keys if key in value), None)
     if not isinstance(value, list | tuple):
-        raise InputError(
+        raise DataError(
             f"{path} holds neither a list of names nor a dict with 'keys'; give the list that the set came with"
         )
     names = [name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name for name in value]
     for name in names:
         if not isinstance(name, str) or not name or "\0" in name:
-            raise InputError(f"{path}: {str(name)[:80]!r} among the names is no name; give a plain list of names")
+            raise DataError(f"{path}: {str(name)[:80]!r} among the names is no name; give a plain list of names")
     return names

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from upreid.errors import InputError
+from upreid.errors import DataError
 
 BLOCK = 512
 LONGEST_NAME, LONGEST_EXTENSION = 2**16, 2**20
@@ -38,7 +38,7 @@ class Member(NamedTuple):
 def members(path: Path) -> Iterator[Member]:
     """List the plain files of an uncompressed tar (ustar, GNU or pax); folders, links and devices are passed over.
 
-    Raises `InputError` where it is compressed, damaged, cut short, or a header asks for the absurd.
+    Raises `DataError` where it is compressed, damaged, cut short, or a header asks for the absurd.
     """
     with path.open("rb", buffering=0) as file:
         yield from _members(path, file.fileno(), os.fstat(file.fileno()).st_size)
@@ -54,7 +54,7 @@ def _members(path: Path, handle: int, end: int) -> Iterator[Member]:
         start = position + BLOCK
         content = 0 if header.type in WITHOUT_CONTENT else size
         if content < 0 or start + content > end:
-            raise InputError(
+            raise DataError(
                 f"{path} is cut short or damaged: the member at byte {position} has {content} bytes, and the archive ends "
                 f"at {end}; copy it again"
             )
@@ -63,7 +63,7 @@ def _members(path: Path, handle: int, end: int) -> Iterator[Member]:
         elif header.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
             extension = _extension(path, _content(path, handle, start, content, LONGEST_EXTENSION))
         elif header.type == tarfile.GNUTYPE_SPARSE:
-            raise InputError(
+            raise DataError(
                 f"{path} holds a sparse file ('{header.name}'), whose bytes lie apart; pack it anew without -S"
             )
         elif header.type not in (tarfile.GNUTYPE_LONGLINK, tarfile.XGLTYPE):
@@ -79,19 +79,19 @@ def _header(path: Path, handle: int, position: int) -> tarfile.TarInfo | None:
     if block == bytes(BLOCK):
         return None
     if len(block) < BLOCK:
-        raise InputError(
+        raise DataError(
             f"{path} is cut short: it stops at byte {position + len(block)} without an end mark; copy it again"
         )
     try:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError, OverflowError) as error:
         hint = "; decompress it first: a compressed archive cannot be read at random" if position == 0 else ""
-        raise InputError(f"{path}: no tar header at byte {position}, so it is damaged or no tar{hint}") from error
+        raise DataError(f"{path}: no tar header at byte {position}, so it is damaged or no tar{hint}") from error
 
 
 def _content(path: Path, handle: int, position: int, size: int, limit: int) -> bytes:
     if size > limit:
-        raise InputError(
+        raise DataError(
             f"{path}: a name of {size} bytes at byte {position} is absurd; the archive is damaged or hostile"
         )
     return os.pread(handle, size, position)
@@ -105,7 +105,7 @@ def _extension(path: Path, content: bytes) -> dict[str, str]:
         length = int(digits) if digits.isdigit() and len(digits) < 8 else 0
         keyword, equals, value = content[len(digits) + 1 : length - 1].partition(b"=")
         if not (len(digits) + 1 < length <= len(content) and equals):
-            raise InputError(f"{path}: a pax header is damaged; copy the archive again")
+            raise DataError(f"{path}: a pax header is damaged; copy the archive again")
         found[_text(keyword)] = _text(value)
         content = content[length:]
     return found
@@ -115,7 +115,7 @@ def _whole(said: str | None, otherwise: int, path: Path, position: int) -> int:
     if said is None:
         return otherwise
     if not (said.isascii() and said.isdigit() and len(said) < 20):
-        raise InputError(f"{path}: the member at byte {position} has a size of '{said[:20]}'; the archive is damaged")
+        raise DataError(f"{path}: the member at byte {position} has a size of '{said[:20]}'; the archive is damaged")
     return int(said)
 
 

@@ -8,9 +8,9 @@ from torch.utils.data import DataLoader
 
 from upreid.data.dataset import OriginalImages, collate
 from upreid.data.decode import UnreadableImage
-from upreid.data.sources import lmdb_keys
+from upreid.data.sources import lmdb_images
 from upreid.data.sources.recognise import open_source
-from upreid.errors import InputError
+from upreid.errors import DataError, InputError
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_the_list_is_kept_and_made_again_when_the_pickle_changes(stored, cache, 
     first = open_source(stored)
     assert len(list(cache.glob("lmdb-*.index"))) == 1
     with monkeypatch.context() as patched:
-        patched.setattr(lmdb_keys, "_list", None)
+        patched.setattr(lmdb_images.Lmdb, "list_images", pytest.fail)
         assert open_source(stored).fingerprint == first.fingerprint
     (stored / "keys.pkl").write_bytes(pickle.dumps(["0001.png", "0002.png"]))
     assert len(open_source(stored)) == 2
@@ -66,13 +66,13 @@ def test_a_key_that_is_not_there_is_an_unreadable_image(stored):
 def test_an_lmdb_cut_short_is_refused_before_it_ends_a_process(stored, length):
     path = stored / "lmdb" / "data.mdb"
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(InputError, match=r"cut short|no lmdb that can be read"):
+    with pytest.raises(DataError, match=r"cut short|no lmdb that can be read"):
         open_source(stored)
 
 
 def test_rubbish_is_no_lmdb(stored):
     (stored / "lmdb" / "data.mdb").write_bytes(b"rubbish" * 10_000)
-    with pytest.raises(InputError, match="no lmdb that can be read"):
+    with pytest.raises(DataError, match="no lmdb that can be read"):
         open_source(stored)
 
 

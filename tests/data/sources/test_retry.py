@@ -5,10 +5,11 @@ import errno
 import pytest
 
 from upreid.data.dataset import OriginalImages
-from upreid.data.sources import folder, patience
-from upreid.data.sources.patience import patiently
+from upreid.data.sources import folder
+from upreid.data.sources import retry as retry_module
 from upreid.data.sources.recognise import open_source
-from upreid.errors import InputError
+from upreid.data.sources.retry import retry
+from upreid.errors import RunError
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def failing(monkeypatch):
         return real(path)
 
     monkeypatch.setattr(folder, "read_file", read)
-    monkeypatch.setattr(patience, "SHORTEST_WAIT", 0.01)
+    monkeypatch.setattr(retry_module, "SHORTEST_WAIT", 0.01)
     return errors
 
 
@@ -51,7 +52,7 @@ def test_an_outage_without_end_stops_the_run_and_skips_nothing(pictures, failing
     images = OriginalImages(open_source(pictures, patience=0.05), height=64, width=32, limit=1.0)
     failing += [errno.EIO] * 1000
     with pytest.raises(
-        InputError, match=r"has not answered for 0 s \(the system's words: .*0003.png\); nothing was skipped"
+        RunError, match=r"has not answered for 0 s \(the system's words: .*0003.png\); nothing was skipped"
     ):
         images[0, 3]
 
@@ -66,8 +67,8 @@ def test_waits_grow_and_end_at_the_limit(monkeypatch):
     def act():
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(patience.time, "sleep", sleep)
-    monkeypatch.setattr(patience.time, "monotonic", lambda: clock[0])
-    with pytest.raises(InputError, match="for 60 s"):
-        patiently(act, what="the disk", seconds=60.0)
+    monkeypatch.setattr(retry_module.time, "sleep", sleep)
+    monkeypatch.setattr(retry_module.time, "monotonic", lambda: clock[0])
+    with pytest.raises(RunError, match="for 60 s"):
+        retry(act, what="the disk", seconds=60.0)
     assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 8.5]

@@ -2,7 +2,7 @@
 
 A file server that restarts must not look like thousands of unreadable images. So an error that speaks of one file alone (it
 is missing, it may not be read) is passed on, as long as the source as a whole is there; every other error of the operating
-system (input/output error, stale handle, time-out, the whole folder gone) is met with patience.
+system (input/output error, stale handle, time-out, the whole folder gone) is waited out.
 """
 
 import errno
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from upreid.errors import InputError
+from upreid.errors import RunError
 from upreid.runtime.console import say
 
 Result = TypeVar("Result")
@@ -27,13 +27,13 @@ OF_ONE_FILE = frozenset(
 """Errors that may be the fault of a single file."""
 
 
-def patiently(
+def retry(
     act: Callable[[], Result], *, what: str, seconds: float, is_there: Callable[[], bool] = lambda: False
 ) -> Result:
-    """Do `act`, again and again while the storage behind it does not answer, for `seconds` at most.
+    """Do `act` again and again while the storage behind it does not answer, for `seconds` at most.
 
     `what` names the source. `is_there` is asked about errors that may be those of a single file: where it says yes, the
-    error is raised as it is. Raises `InputError` once patience is over.
+    error is raised as it is. Raises `RunError` once `seconds` are over.
     """
     began, wait = time.monotonic(), SHORTEST_WAIT
     while True:
@@ -44,7 +44,7 @@ def patiently(
                 raise
             waited = time.monotonic() - began
             if waited >= seconds:
-                raise InputError(
+                raise RunError(
                     f"{what} has not answered for {waited:.0f} s ({describe(error)}); nothing was skipped: bring it back, "
                     f"or move away what cannot be read, and resume"
                 ) from error
