@@ -7,12 +7,14 @@ Six people of the reference benchmark, a row each, as six cameras see them.
 
 from pathlib import Path
 
+from upreid.synthetic.corpus import contact_sheet
+from upreid.synthetic.layouts import market1501_shots
 from upreid.synthetic.settings import CorpusSettings
-from upreid.synthetic.sheet import contact_sheet
 
 
 def main() -> None:
-    contact_sheet(Path("docs/people.png"), CorpusSettings(identities=600))
+    corpus = CorpusSettings(identities=600)
+    contact_sheet(Path("docs/people.png"), corpus, market1501_shots(corpus)[:72])
 
 
 if __name__ == "__main__":

@@ -3,18 +3,17 @@
 import dataclasses
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from upreid.synthetic.camera import draw_camera, transfer_colours
-from upreid.synthetic.corpus import Shot, take, wild_shots
-from upreid.synthetic.draw import generator
-from upreid.synthetic.figure import stand
+from upreid.synthetic.corpus import GAP, Shot, contact_sheet, generator, take, wild_shots
 from upreid.synthetic.identity import Identity, draw_identity
 from upreid.synthetic.layouts import market1501_shots
-from upreid.synthetic.photograph import frame, photograph
+from upreid.synthetic.photograph import frame, photograph, stand
 from upreid.synthetic.scene import cut, draw_panorama
 from upreid.synthetic.settings import CorpusSettings
 from upreid.synthetic.skeleton import draw_pose
@@ -185,3 +184,12 @@ def test_photograph_takes_everything_from_its_arguments():
     street = draw_panorama(generator(1, "s"), 64, 64, camera.elevation)
     one, two = (photograph(person, camera, street, CORPUS, generator(1, "i")) for _ in range(2))
     assert one == two
+
+
+def test_a_contact_sheet_shows_the_pictures_in_rows(tmp_path: Path):
+    shots = market1501_shots(CORPUS)[:5]
+    contact_sheet(tmp_path / "sheet.png", CORPUS, shots, columns=3)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (3 * (32 + GAP) - GAP, 2 * (64 + GAP) - GAP)
+        last = sheet.crop((32 + GAP, 64 + GAP, 64 + GAP, 128 + GAP))
+    np.testing.assert_array_equal(np.asarray(last), pixels(CORPUS, shots[4]))

@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from upreid.synthetic.draw import generator
-from upreid.synthetic.figure import Light, draw_figure, stand
+from upreid.synthetic.body import BodyBuilder, BodyPart
+from upreid.synthetic.camera import Light
+from upreid.synthetic.corpus import generator
 from upreid.synthetic.identity import Identity, draw_identity
+from upreid.synthetic.photograph import draw_figure, stand
 from upreid.synthetic.raster import Window, see
 from upreid.synthetic.skeleton import Pose
-from upreid.synthetic.solids import Member, Workshop
 
 WINDOW = Window(rows=128, columns=64, left=-0.55, top=2.1, metres_per_row=2.2 / 128, metres_per_column=1.1 / 64)
 FROM_EYE = Light(direction=(0.0, 0.0, 1.0), strength=0.4, ambient=0.6)
@@ -30,8 +31,8 @@ def height_in_pixels(cover: np.ndarray) -> int:
 
 
 def test_a_ball_is_seen_as_a_disc_of_its_radius_with_normals_that_point_outward():
-    shop = Workshop()
-    shop.ball(Member.SKIN, np.array([0.0, 1.0, 0.3]), (0.4, 0.4, 0.4))
+    shop = BodyBuilder()
+    shop.ball(BodyPart.SKIN, np.array([0.0, 1.0, 0.3]), (0.4, 0.4, 0.4))
     window = Window(rows=200, columns=200, left=-1.0, top=2.0, metres_per_row=0.01, metres_per_column=0.01)
     surface = see(shop.solids(), window)
     row, column = np.divmod(surface.pixel, 200)
@@ -42,8 +43,8 @@ def test_a_ball_is_seen_as_a_disc_of_its_radius_with_normals_that_point_outward(
 
 
 def test_a_tube_swells_as_its_three_radii_say_and_along_runs_from_start_to_end():
-    shop = Workshop()
-    shop.tube(Member.SKIN, np.zeros(3), np.array([0.0, 1.0, 0.0]), (0.1, 0.3, 0.2), along=(5.0, 7.0))
+    shop = BodyBuilder()
+    shop.tube(BodyPart.SKIN, np.zeros(3), np.array([0.0, 1.0, 0.0]), (0.1, 0.3, 0.2), along=(5.0, 7.0))
     window = Window(rows=101, columns=200, left=-1.0, top=1.005, metres_per_row=0.01, metres_per_column=0.01)
     surface = see(shop.solids(), window)
     row = surface.pixel // 200
@@ -56,9 +57,9 @@ def test_a_tube_swells_as_its_three_radii_say_and_along_runs_from_start_to_end()
 
 def test_the_nearer_of_two_solids_hides_the_other_whatever_their_order():
     for order in ((0.5, -0.5), (-0.5, 0.5)):
-        shop = Workshop()
+        shop = BodyBuilder()
         for depth in order:
-            shop.ball(Member.SKIN, np.array([0.0, 1.0, depth]), (0.3, 0.3, 0.3))
+            shop.ball(BodyPart.SKIN, np.array([0.0, 1.0, depth]), (0.3, 0.3, 0.3))
         seen = see(shop.solids(), WINDOW).solid
         assert set(seen) == {order.index(0.5)}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from upreid.synthetic import layout_cuhk03, layout_msmt17
+from upreid.synthetic import layout_cuhk03
 from upreid.synthetic.corpus import wild_shots
-from upreid.synthetic.layouts import LABELLED, UNLABELLED
+from upreid.synthetic.layouts import LABELLED, MSMT17_LISTS, UNLABELLED, msmt17_shots, write_msmt17_lists
 from upreid.synthetic.settings import CorpusSettings
 
 CORPUS = CorpusSettings(identities=9, seed=1, height=32, width=16)
@@ -54,18 +54,16 @@ def test_train_and_test_people_are_others_and_every_test_person_is_searched_for(
 
 
 def test_the_lists_of_msmt17_cover_every_picture_once(tmp_path: Path) -> None:
-    version = layout_msmt17.V2
-    (tmp_path / version.folder).mkdir()
-    layout_msmt17.write_lists(tmp_path, CORPUS, version)
-    lines = {
-        part: (tmp_path / version.folder / name).read_text().splitlines() for part, name in layout_msmt17.LISTS.items()
-    }
+    version = "MSMT17_V2"
+    (tmp_path / version).mkdir()
+    write_msmt17_lists(tmp_path, CORPUS, version)
+    lines = {part: (tmp_path / version / name).read_text().splitlines() for part, name in MSMT17_LISTS.items()}
     assert {part: len(some) for part, some in lines.items()} == {"train": 44, "val": 4, "query": 30, "gallery": 30}
     assert lines["train"][0] == "0000/0000_000_01_0113noon_0008_0.jpg 0"
     assert lines["query"][-1].endswith(" 4")  # the fifth test person: numbered from 0 again
     folders = {"train": "mask_train_v2", "val": "mask_train_v2", "query": "mask_test_v2", "gallery": "mask_test_v2"}
-    named = [f"{version.folder}/{folders[part]}/{line.split()[0]}" for part in lines for line in lines[part]]
-    assert sorted(named) == sorted(str(shot.path) for shot in layout_msmt17.official_shots(CORPUS, version))
+    named = [f"{version}/{folders[part]}/{line.split()[0]}" for part in lines for line in lines[part]]
+    assert sorted(named) == sorted(str(shot.path) for shot in msmt17_shots(CORPUS, version))
 
 
 def test_the_renamed_pictures_are_the_official_ones() -> None:

@@ -4,9 +4,9 @@
     OUT/market1501/{bounding_box_train,query,bounding_box_test}/...  labelled; likewise in any other layout
     OUT/corpus.json                                                  what they were made from; written last
 
-The same line with another --layout adds that layout's folder, of the same people. Everything is rendered in
-`OUT/.synth-partial` and moved when it is whole, so a run that is killed leaves nothing half-written; the next one starts
-over, or only finishes moving.
+The same command with another --layout adds the folder of that layout, with the same people. Everything is rendered in
+`OUT/.synth-partial` and moved when it is whole, so that a killed run leaves nothing half-written; the next run starts
+over, or finishes the moving.
 """
 
 import importlib.util
@@ -21,17 +21,18 @@ from upreid.runtime.console import say
 from upreid.synthetic.corpus import Shot, wild_shots
 from upreid.synthetic.corpus_folder import (
     PARTIAL,
+    default_workers,
     finish_moving,
     folders_there,
     manifest_of,
     move,
     refuse_incomplete,
     refuse_other_content,
+    render,
     write_manifest,
 )
 from upreid.synthetic.layouts import LAYOUTS
 from upreid.synthetic.settings import CorpusSettings
-from upreid.synthetic.workers import default_workers, render
 
 LEAST_IDENTITIES, LEAST_HEIGHT, LEAST_WIDTH = 4, 32, 16
 MOST_IDENTITIES, MOST_SIDE = 9999, 2048
@@ -87,7 +88,7 @@ def _check(corpus: CorpusSettings, workers: int | None) -> None:
 
 
 def _produce(out: Path, corpus: CorpusSettings, workers: int | None) -> None:
-    """Finish what a killed run had only to move; then reuse what is there and render what is not."""
+    """Finish the moving of a killed run; then reuse the folders that are there and render those that are not."""
     finish_moving(out, corpus)
     shots = {"wild": wild_shots(corpus), corpus.layout: LAYOUTS[corpus.layout].shots(corpus)}
     images = {folder: len(wanted) for folder, wanted in shots.items()}
@@ -109,7 +110,7 @@ def _produce(out: Path, corpus: CorpusSettings, workers: int | None) -> None:
 def _render(
     partial: Path, corpus: CorpusSettings, shots: dict[str, list[Shot]], workers: int | None, manifest: dict[str, Any]
 ) -> None:
-    """Fill the partial folder, the manifest last."""
+    """Render into the partial folder, the manifest last."""
     shutil.rmtree(partial, ignore_errors=True)
     try:
         num_images = sum(len(wanted) for wanted in shots.values())

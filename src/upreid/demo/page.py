@@ -15,15 +15,17 @@ from upreid.demo.places import STARTS, Places
 from upreid.demo.ranked import ranked_lists
 from upreid.demo.results import METRICS, written
 from upreid.runtime.files import write_text
+from upreid.synthetic.corpus import contact_sheet
+from upreid.synthetic.layouts import market1501_shots
 from upreid.synthetic.settings import CorpusSettings
-from upreid.synthetic.sheet import contact_sheet
 
 
 def write_page(places: Places, config: DemoConfig, results: dict[str, Any]) -> Path:
     """Render `index.html`; pictures and curves are inside it."""
     page = places.out / "index.html"
     sheet = places.out / "people.png"
-    contact_sheet(sheet, CorpusSettings(identities=config.identities, seed=config.seed))
+    corpus = CorpusSettings(identities=config.identities, seed=config.seed)
+    contact_sheet(sheet, corpus, market1501_shots(corpus)[:72])  # six people, twelve pictures each
     text = render(
         results=results,
         config=config,

@@ -8,16 +8,23 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from upreid.synthetic.figure import Light
-
 Plane = NDArray[np.float32]
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Light:
+    """A distant light; `direction` points to it in camera axes; `ambient` is what comes from everywhere."""
+
+    direction: tuple[float, float, float]
+    strength: float
+    ambient: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Optics:
-    """Colour and detail. Gains, gamma and saturation are 1 for a camera that changes nothing."""
+    """What a camera does to colour and detail; gains, gamma and saturation of 1 change nothing."""
 
     gains: tuple[float, float, float]
     drift: float
@@ -33,7 +40,7 @@ class Optics:
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """`heading`: the yaw of people who walk along the camera's street; radians."""
+    """A camera and its place; `heading` is the yaw of people who walk along its street, in radians."""
 
     elevation: float
     heading: float
@@ -42,7 +49,7 @@ class Camera:
 
 
 COLOUR_SPREAD = {"brightness": 0.1, "gains": 0.015, "drift": 0.018, "gamma": 0.1, "saturation": 0.15, "lift": 0.015}
-"""Standard deviations between cameras (log scale but for `lift`): tuned so that colour informs but does not suffice."""
+"""Standard deviations between cameras, on a log scale except for `lift`; tuned so that colour alone does not suffice."""
 
 BLUR_SPREAD = 0.4
 """Standard deviation, on a log scale, of the blur from picture to picture: some people are far away."""

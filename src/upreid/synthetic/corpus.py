@@ -5,14 +5,17 @@ people to 6 fixed cameras, or to the first two of them; `layouts.py` says how ma
 """
 
 import io
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
+import numpy as np
+from numpy.random import Generator
 from PIL import Image
 
 from upreid.synthetic.camera import Camera, draw_camera
-from upreid.synthetic.draw import generator
 from upreid.synthetic.identity import draw_identity
 from upreid.synthetic.photograph import photograph
 from upreid.synthetic.scene import Panorama, draw_panorama
@@ -22,7 +25,11 @@ CAMERAS = 6
 WILD_PER_IDENTITY, WILD_IMAGES = 3, 4
 FILES_PER_FOLDER = 1000
 PLACES, PLACE_WIDTHS = 32, 2
-"""People pass a fixed camera in one of so many places, each so many pictures wide."""
+"""Number of places in which people pass a fixed camera, and the width of each in pictures."""
+
+
+GAP = 2
+"""Pixels between the pictures of a contact sheet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +42,16 @@ class Shot:
     image: int
 
 
+def generator(seed: int, role: str, *numbers: int) -> Generator:
+    """Return the generator of one person, camera or image.
+
+    The stream depends on (seed, role, numbers) alone, so any worker may draw it, at any time.
+    """
+    return np.random.default_rng([seed, zlib.crc32(role.encode()), *numbers])
+
+
 def wild_shots(corpus: CorpusSettings) -> list[Shot]:
-    """List the unlabelled pictures; a shuffle decides the names, so that neighbours are strangers."""
+    """List the unlabelled pictures; names are shuffled, so that neighbouring files show different people."""
     people = WILD_PER_IDENTITY * corpus.identities
     order = generator(corpus.seed, "wild order").permutation(people * WILD_IMAGES)
     return [
@@ -90,3 +105,13 @@ def fixed_place(corpus: CorpusSettings, camera: int, place: int) -> Panorama:
     scenery = generator(corpus.seed, "benchmark street", camera, place)
     elevation = fixed_camera(corpus, camera).elevation
     return draw_panorama(scenery, corpus.height, PLACE_WIDTHS * corpus.width, elevation)
+
+
+def contact_sheet(path: Path, corpus: CorpusSettings, shots: Sequence[Shot], *, columns: int = 12) -> None:
+    """Write a PNG that shows many pictures of a corpus in rows."""
+    down, across = corpus.height + GAP, corpus.width + GAP
+    sheet = Image.new("RGB", (columns * across - GAP, -(-len(shots) // columns) * down - GAP), "white")
+    for place, shot in enumerate(shots):
+        row, column = divmod(place, columns)
+        sheet.paste(Image.open(io.BytesIO(take(corpus, shot))), (column * across, row * down))
+    sheet.save(path)

@@ -1,16 +1,14 @@
-"""What covers the body where: from surface coordinates to colours."""
+"""Clothes: from surface coordinates to colours, so that patterns turn with the body."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from upreid.synthetic.identity import Identity
-from upreid.synthetic.palette import Colour
+from upreid.synthetic.body import BodyPart
+from upreid.synthetic.identity import Cloth, Colour, Identity, Logo
 from upreid.synthetic.raster import Surface
 from upreid.synthetic.skeleton import FOREARM, HIP, KNEE, WAIST
-from upreid.synthetic.solids import Member
-from upreid.synthetic.texture import printed, weave
 
 Plane = NDArray[np.float32]
 
@@ -20,7 +18,7 @@ CHEST_MIDDLE = 0.735
 
 @dataclass(frozen=True)
 class Patch:
-    """The visible points of one kind of member."""
+    """The visible points of one part of the body."""
 
     angle: Plane
     along: Plane
@@ -29,7 +27,7 @@ class Patch:
 
 
 def dress(person: Identity, surface: Surface, members: NDArray[np.intp]) -> Plane:
-    """Colour every visible point, before light falls on it [points, 3]; `members` names the kind of each point."""
+    """Colour every visible point, before light falls on it [points, 3]; `members` holds the `BodyPart` of each."""
     colours = np.empty((len(members), 3), np.float32)
     for member, paint in PAINT.items():
         chosen = np.flatnonzero(members == member)
@@ -100,7 +98,7 @@ def _leg(person: Identity, patch: Patch) -> Plane:
 
 
 def _head(person: Identity, patch: Patch) -> Plane:
-    """Give the front of the head brows, eyes, a nose and a mouth; ears need none."""
+    """Paint brows, eyes, a nose and a mouth on the front of the head."""
     colours = np.tile(np.array(person.skin, np.float32), (len(patch.angle), 1))
     height, angle = patch.local[1], np.abs(patch.angle)
     eyes = ((angle - 0.42) ** 2 / 0.045 + (height - 0.08) ** 2 / 0.012) < 1
@@ -139,15 +137,66 @@ def _flat(colour: Colour, patch: Patch) -> Plane:
     return np.broadcast_to(np.array(colour, np.float32), (len(patch.angle), 3))
 
 
+def weave(cloth: Cloth, across: Plane, along: Plane) -> Plane:
+    """Colour a cloth at metres `across` and `along` its surface [points, 3]."""
+    colours = np.array(cloth.colours, np.float32)
+    if cloth.texture == "plain":
+        return np.broadcast_to(colours[0], (len(across), 3))
+    return colours[_pattern(cloth, across, along)]
+
+
+def _pattern(cloth: Cloth, across: Plane, along: Plane) -> NDArray[np.int8]:
+    """Return which of the three colours each point has."""
+    u, v = across / cloth.period, along / cloth.period + cloth.phase
+    match cloth.texture:
+        case "stripes":
+            return (v % 1 < 0.45).astype(np.int8)
+        case "pinstripes":
+            return (u * 1.6 % 1 < 0.4).astype(np.int8)
+        case "checks":
+            return ((u * 0.8 % 1 < 0.42).astype(np.int8) + (v * 0.8 % 1 < 0.42)).astype(np.int8)
+        case "dots":
+            shifted = u + 0.5 * (np.floor(v) % 2)
+            return ((shifted % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.09).astype(np.int8)
+        case "camouflage":
+            return _camouflage(u, v, cloth.phase)
+        case "blocks":
+            border = 0.5 + 2 * cloth.phase
+            return ((v - cloth.phase) % 3.4 < border).astype(np.int8)
+        case "piping":
+            return (np.abs(np.abs(across) - 0.12) < 0.025).astype(np.int8)
+        case _:
+            raise AssertionError(cloth.texture)
+
+
+def _camouflage(u: Plane, v: Plane, phase: float) -> NDArray[np.int8]:
+    turn = np.float32(6.28 * phase)
+    first = np.sin(3.1 * u + 1.7 * np.sin(2.3 * v + turn)) + np.sin(2.6 * v + 2 * turn)
+    second = np.sin(2.2 * u - 1.9 * v + 3 * turn) + np.sin(3.3 * v + 1.3 * np.sin(2.9 * u))
+    return np.where(first > 0.55, 1, np.where(second > 0.6, 2, 0)).astype(np.int8)
+
+
+def printed(logo: Logo, angle: Plane, across: Plane, up: Plane) -> NDArray[np.bool_]:
+    """Tell where a logo's bitmap covers the torso; `up`: metres above the middle of the chest."""
+    size = len(logo.bitmap)
+    is_visible = (np.abs(angle) > np.pi / 2) == logo.is_on_back
+    if logo.is_on_back:
+        across = across - np.copysign(np.abs(across / np.where(angle == 0, 1, angle)) * np.pi, across)
+    column = np.floor((across / logo.size + 0.5) * size).astype(np.int64)
+    row = np.floor((0.5 - up / logo.size) * size).astype(np.int64)
+    is_inside = is_visible & (column >= 0) & (column < size) & (row >= 0) & (row < size)
+    return is_inside & logo.bitmap[np.clip(row, 0, size - 1), np.clip(column, 0, size - 1)]
+
+
 PAINT = {
-    Member.TORSO: _torso,
-    Member.ARM: _arm,
-    Member.LEG: _leg,
-    Member.SKIN: _skin,
-    Member.HEAD: _head,
-    Member.HAIR: _hair,
-    Member.SKIRT: _lower_cloth,
-    Member.COAT: _coat,
-    Member.SHOE: _shoe,
-    Member.BAG: _bag,
+    BodyPart.TORSO: _torso,
+    BodyPart.ARM: _arm,
+    BodyPart.LEG: _leg,
+    BodyPart.SKIN: _skin,
+    BodyPart.HEAD: _head,
+    BodyPart.HAIR: _hair,
+    BodyPart.SKIRT: _lower_cloth,
+    BodyPart.COAT: _coat,
+    BodyPart.SHOE: _shoe,
+    BodyPart.BAG: _bag,
 }

@@ -1,20 +1,36 @@
-"""Who somebody is: everything about a person that stays the same from camera to camera."""
+"""Identities: everything about a person that stays the same from camera to camera.
 
+Colours are sRGB in [0, 1]. Most clothes are black, grey, white or blue, so that many strangers share similar colours, as
+in real streets (ours).
+"""
+
+import colorsys
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from upreid.synthetic.draw import pick
-from upreid.synthetic.palette import (
-    ACCESSORY_SHARES,
-    Colour,
-    cloth_colour,
-    contrasting_colour,
-    hair_colour,
-    skin_colour,
-)
+Colour = tuple[float, float, float]
+
+CLOTH_SHARES = {"black": 32, "grey": 20, "white": 13, "navy": 14, "denim": 11, "earth": 6, "olive": 2, "vivid": 2}
+"""Rough shares of garment colours; hue, saturation and value of each follow in `CLOTH`."""
+CLOTH = {
+    "black": ((0.0, 1.0), (0.0, 0.12), (0.08, 0.18)),
+    "grey": ((0.5, 0.7), (0.0, 0.1), (0.3, 0.6)),
+    "white": ((0.05, 0.16), (0.0, 0.07), (0.8, 0.92)),
+    "navy": ((0.61, 0.67), (0.35, 0.6), (0.17, 0.32)),
+    "denim": ((0.57, 0.61), (0.3, 0.5), (0.38, 0.6)),
+    "earth": ((0.07, 0.11), (0.3, 0.5), (0.3, 0.7)),
+    "olive": ((0.2, 0.35), (0.2, 0.45), (0.22, 0.42)),
+    "vivid": ((0.0, 1.0), (0.55, 0.8), (0.45, 0.8)),
+}
+ACCESSORY_SHARES = {"black": 50, "grey": 16, "white": 14, "navy": 6, "earth": 9, "vivid": 5}
+"""Rough shares of the colours of shoes, bags and caps, which are duller than garments."""
+SKIN_DARK, SKIN_LIGHT = (0.30, 0.19, 0.13), (0.93, 0.74, 0.62)
+HAIR = {"black": (0.07, 0.06, 0.06), "brown": (0.25, 0.16, 0.1), "blond": (0.68, 0.54, 0.32)}
+HAIR |= {"red": (0.45, 0.2, 0.1), "grey": (0.58, 0.57, 0.56)}
+HAIR_SHARES = {"black": 48, "brown": 34, "blond": 9, "red": 2, "grey": 7}
 
 UPPER_TEXTURES = {"plain": 70, "stripes": 8, "pinstripes": 3, "checks": 6, "dots": 2, "camouflage": 2, "blocks": 9}
 LOWER_TEXTURES = {"plain": 90, "pinstripes": 1, "checks": 2, "dots": 1, "camouflage": 2, "piping": 4}
@@ -55,7 +71,7 @@ class Logo:
 
 @dataclass(frozen=True, kw_only=True)
 class Upper:
-    """Shirt, jacket or coat. `sleeve`: 0 shoulder, 1 elbow, 2 wrist; `hem`: height as a share of stature."""
+    """A shirt, jacket or coat. `sleeve`: 0 shoulder, 1 elbow, 2 wrist; `hem`: height as a share of stature."""
 
     cloth: Cloth
     sleeve: float
@@ -67,7 +83,7 @@ class Upper:
 
 @dataclass(frozen=True, kw_only=True)
 class Lower:
-    """Trousers, shorts or skirt. `length`: 0 hip, 1 knee, 2 ankle; below it `leg` shows."""
+    """Trousers, shorts or a skirt. `length`: 0 hip, 1 knee, 2 ankle; below it the colour `leg` shows."""
 
     cloth: Cloth
     is_skirt: bool
@@ -133,7 +149,7 @@ def draw_cloth(rng: Generator, textures: dict[str, int]) -> Cloth:
 
 
 def draw_upper(rng: Generator) -> Upper:
-    """Draw what is worn above; one in eight wears a long coat."""
+    """Draw what is worn on the upper body; one person in eight wears a long coat."""
     cloth = draw_cloth(rng, UPPER_TEXTURES)
     is_coat, is_open, has_logo, has_sleeves = rng.random(4) < (0.13, 0.15, 0.4, 0.06)
     sleeve = 2.0 if is_coat else float(rng.choice([0.25, 0.6, 0.75, 1.3, 2.0, 2.0, 2.0]))
@@ -156,10 +172,47 @@ def draw_logo(rng: Generator, ground: Colour) -> Logo:
 
 
 def draw_lower(rng: Generator, skin: Colour) -> Lower:
-    """Draw what is worn below."""
+    """Draw what is worn on the lower body."""
     cloth = draw_cloth(rng, LOWER_TEXTURES)
     kind = pick(rng, {"trousers": 66, "cropped": 8, "shorts": 12, "skirt": 14})
     low, high = {"trousers": (1.9, 2.0), "cropped": (1.45, 1.7), "shorts": (0.5, 1.0), "skirt": (0.5, 1.6)}[kind]
     has_tights = kind == "skirt" and rng.random() < 0.45
     leg = cloth_colour(rng, ACCESSORY_SHARES) if has_tights else skin
     return Lower(cloth=cloth, is_skirt=kind == "skirt", length=rng.uniform(low, high), leg=leg)
+
+
+def cloth_colour(rng: Generator, shares: dict[str, int] = CLOTH_SHARES) -> Colour:
+    """Draw the colour of a garment."""
+    ranges = CLOTH[pick(rng, shares)]
+    hue, saturation, value = (rng.uniform(low, high) for low, high in ranges)
+    return colorsys.hsv_to_rgb(hue, saturation, value)
+
+
+def contrasting_colour(rng: Generator, ground: Colour) -> Colour:
+    """Draw a second colour that can be told from the first."""
+    for _ in range(12):
+        colour = cloth_colour(rng)
+        if sum(abs(a - b) for a, b in zip(colour, ground, strict=True)) > 0.7:
+            return colour
+    light = sum(ground) > 1.5
+    return (0.12, 0.12, 0.14) if light else (0.88, 0.87, 0.84)
+
+
+def skin_colour(rng: Generator) -> Colour:
+    """Draw a skin colour between dark and light."""
+    light = rng.beta(2.2, 1.2)
+    red, green, blue = (d + light * (w - d) for d, w in zip(SKIN_DARK, SKIN_LIGHT, strict=True))
+    return red, green, blue
+
+
+def hair_colour(rng: Generator) -> Colour:
+    """Draw a natural hair colour, a little lighter or darker."""
+    shade = rng.uniform(0.8, 1.2)
+    red, green, blue = (min(channel * shade, 1.0) for channel in HAIR[pick(rng, HAIR_SHARES)])
+    return red, green, blue
+
+
+def pick(rng: Generator, weights: dict[str, int]) -> str:
+    """Draw a name with probability proportional to its weight."""
+    names, shares = list(weights), np.cumsum(list(weights.values()))
+    return names[int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))]

@@ -31,8 +31,8 @@ NUM_TESTSETS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One picture of person `person`, in one of ten places: five per view."""
+class Cuhk03Picture:
+    """One picture of a person, in one of ten places: five per view."""
 
     part: str
     person: int
@@ -42,26 +42,26 @@ class Entry:
 
     @property
     def pair(self) -> int:
-        """Which pair of cameras saw the person."""
+        """Number of the pair of cameras that saw the person."""
         return (self.person - 1) % PAIRS + 1
 
     @property
     def row(self) -> int:
-        """Which person of that pair it is."""
+        """Number of the person within that pair."""
         return (self.person - 1) // PAIRS + 1
 
     @property
     def name(self) -> str:
-        """As the raw release's readers call it: pair, person, view, image."""
+        """Name that readers of the raw release give the picture: pair, person, view, image."""
         return f"{self.pair}_{self.row:03d}_{self.view}_{self.place:02d}.png"
 
     def shot(self, path: PurePosixPath) -> Shot:
-        """Take it, and put it there."""
+        """Return the shot that takes this picture and stores it at `path`."""
         return Shot(path=path, person=self.person, camera=self.view, image=(self.place - 1) % IMAGES_PER_VIEW)
 
 
-def entries(corpus: CorpusSettings, kind: str) -> Iterator[Entry]:
-    """Every picture that has a box of this kind."""
+def entries(corpus: CorpusSettings, kind: str) -> Iterator[Cuhk03Picture]:
+    """List every picture that has a box of this kind."""
     for person in range(1, corpus.identities + 1):
         for place in range(1, VIEWS * IMAGES_PER_VIEW + 1):
             view, image = divmod(place - 1, IMAGES_PER_VIEW)
@@ -71,11 +71,11 @@ def entries(corpus: CorpusSettings, kind: str) -> Iterator[Entry]:
                 continue
             test = "gallery" if image else "query"
             part = "train" if person <= corpus.identities // 2 else test
-            yield Entry(part=part, person=person, view=view + 1, place=place)
+            yield Cuhk03Picture(part=part, person=person, view=view + 1, place=place)
 
 
 def np_shots(corpus: CorpusSettings, kind: str) -> list[Shot]:
-    """Market-style folders of PNG files; numbers run through the whole set."""
+    """Name PNG files in Market-style folders; numbers run through the whole set."""
     shots = []
     for entry in entries(corpus, kind):
         number = VIEWS * IMAGES_PER_VIEW * (entry.person - 1) + entry.place
@@ -85,7 +85,7 @@ def np_shots(corpus: CorpusSettings, kind: str) -> list[Shot]:
 
 
 def raw_shots(corpus: CorpusSettings) -> list[Shot]:
-    """The pictures to pack; detected boxes are some of the labelled ones."""
+    """List the pictures to pack; detected boxes are some of the labelled ones."""
     return [entry.shot(PurePosixPath(entry.name)) for entry in entries(corpus, "labeled")]
 
 
@@ -108,7 +108,7 @@ def write_release(folder: Path, corpus: CorpusSettings, *, as_released: bool) ->
 
 
 def cells(folder: Path, corpus: CorpusSettings, kind: str) -> Cells:
-    """5 x 1 cells, one per pair, of people x 10 cells, one per image; an image that is missing is an empty cell."""
+    """Return 5 x 1 cells, one per pair, of people x 10 cells, one per image; a missing image is an empty cell."""
     pairs: list[list[list[Path | None]]] = [[] for _ in range(PAIRS)]
     for person in range(1, corpus.identities + 1):
         pairs[(person - 1) % PAIRS].append([None] * (VIEWS * IMAGES_PER_VIEW))
@@ -117,8 +117,8 @@ def cells(folder: Path, corpus: CorpusSettings, kind: str) -> Cells:
     return Cells([[Cells(rows, columns=VIEWS * IMAGES_PER_VIEW)] for rows in pairs])
 
 
-def protocol(boxes: list[Entry]) -> dict[str, Any]:
-    """The variables of a config: names and labels of all images, and three lists of places in them, from 1."""
+def protocol(boxes: list[Cuhk03Picture]) -> dict[str, Any]:
+    """Return the variables of a config: names and labels of all images, and three lists of their numbers, from 1."""
 
     def column(numbers: list[int]) -> np.ndarray:
         return np.array(numbers, dtype=float)[:, None]

@@ -1,6 +1,6 @@
-"""MATLAB files of both kinds that are about: version 5, and version 7.3, which is HDF5 behind a header of 512 bytes.
+"""MATLAB files of both kinds in use: version 5, and version 7.3, which is HDF5 behind a header of 512 bytes.
 
-What is written is what MATLAB would write, so that a reader proves itself on it: arrays transposed in HDF5, cells as
+The files are those that MATLAB would write, so that a reader is tested on the real format: arrays transposed in HDF5, cells as
 references into `#refs#`, text as 16-bit codes, and an empty array as its size with the mark `MATLAB_empty`.
 """
 
@@ -9,9 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-import scipy.io
 from PIL import Image
 
 HEADER = b"MATLAB 5.0 MAT-file, written without MATLAB".ljust(116)
@@ -29,13 +27,15 @@ class Cells:
 
 def write_v5(path: Path, variables: dict[str, Any]) -> None:
     """Write version 5; the header says no date, so the same content gives the same bytes."""
+    import scipy.io
+
     scipy.io.savemat(path, {name: _plain(value) for name, value in variables.items()})
     with path.open("r+b") as file:
         file.write(HEADER)
 
 
 def _plain(value: Any) -> Any:
-    """As scipy wants it: cells are arrays of objects."""
+    """Convert a value for scipy, where cells are arrays of objects."""
     if isinstance(value, Cells):
         array = np.empty(value.shape, dtype=object)
         for place in np.ndindex(value.shape):
@@ -45,7 +45,7 @@ def _plain(value: Any) -> Any:
 
 
 def _loaded(value: Any) -> Any:
-    """Pixels [height, width, 3] where it is an image's path, no pixels where it is nothing."""
+    """Read the pixels [height, width, 3] of a path; None becomes an empty array."""
     if value is None:
         return np.empty((0, 0))
     if isinstance(value, Path):
@@ -56,6 +56,8 @@ def _loaded(value: Any) -> Any:
 
 def write_v73(path: Path, variables: dict[str, Any]) -> None:
     """Write version 7.3, image by image."""
+    import h5py
+
     with h5py.File(path, "w", userblock_size=512) as file:
         names = (f"r{number}" for number in count())
         for name, value in variables.items():
@@ -64,8 +66,10 @@ def write_v73(path: Path, variables: dict[str, Any]) -> None:
         raw.write(HEADER_73 + VERSION_73)
 
 
-def _put(file: h5py.File, name: str, value: Any, names: Any) -> h5py.Dataset:
-    """Write one value under a name, and what it refers to under others."""
+def _put(file: Any, name: str, value: Any, names: Any) -> Any:
+    """Write one value under a name, and what it refers to under others; return its HDF5 dataset."""
+    import h5py
+
     if isinstance(value, Cells) and all(value.shape):
         references = np.empty(value.shape[::-1], dtype=h5py.ref_dtype)
         for row, column in np.ndindex(value.shape):
@@ -81,12 +85,12 @@ def _put(file: h5py.File, name: str, value: Any, names: Any) -> h5py.Dataset:
     return _dataset(file, name, array.T, kind) if array.size else _empty(file, name, array.shape, kind)
 
 
-def _dataset(file: h5py.File, name: str, data: np.ndarray, kind: str, **attributes: Any) -> h5py.Dataset:
+def _dataset(file: Any, name: str, data: np.ndarray, kind: str, **attributes: Any) -> Any:
     dataset = file.create_dataset(name, data=data)
     dataset.attrs["MATLAB_class"] = np.bytes_(kind)
     dataset.attrs.update(attributes)
     return dataset
 
 
-def _empty(file: h5py.File, name: str, shape: tuple[int, ...], kind: str) -> h5py.Dataset:
+def _empty(file: Any, name: str, shape: tuple[int, ...], kind: str) -> Any:
     return _dataset(file, name, np.array(shape, dtype=np.uint64), kind, MATLAB_empty=np.uint8(1))

@@ -1,5 +1,7 @@
-"""Which solid each pixel sees, and where on it: rays meet quadrics, the nearest wins.
+"""Ray casting: solids are pieces of quadrics around an axis, and each pixel sees the nearest.
 
+In its own axes a solid is `x^2 + z^2 = q0 + 2 q1 y + q2 y^2` for `low <= y <= high`: one form for tubes whose radius
+swells along the way (limbs, torso, skirts) and for ellipsoids (head, hands, shoes). A ray meets it in closed form.
 Camera axes: x right, y up, z towards the viewer; parallel rays along z (people are small beside their distance).
 """
 
@@ -8,9 +10,55 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from upreid.synthetic.solids import Solids
-
 Plane = NDArray[np.float32]
+Rows = NDArray[np.float64]
+
+
+@dataclass(kw_only=True)
+class Solids:
+    """Solids as rows; axes are scaled so that `origin + x side + y up + z front` is a point in metres."""
+
+    origin: Rows
+    side: Rows
+    up: Rows
+    front: Rows
+    profile: Rows
+    """Coefficients q0, q1, q2."""
+    span: Rows
+    """Limits low, high."""
+    along: Rows
+    """Surface coordinate at y = 0 and what it gains per unit of y."""
+    across: Rows
+    """Metres of surface per radian around the axis."""
+    member: NDArray[np.intp]
+
+    def turned(self, rotation: NDArray[np.float64]) -> "Solids":
+        """Rotate everything: `rotation` takes body axes to camera axes."""
+        turned = {name: getattr(self, name) @ rotation.T for name in ("origin", "side", "up", "front")}
+        rest = ("profile", "span", "along", "across", "member")
+        return Solids(**turned, **{name: getattr(self, name) for name in rest})
+
+    def boxes(self) -> Rows:
+        """Return the bounds of each solid: left, right, bottom, top in metres [solids, 4]."""
+        low, high = self.span.T
+        middle = (low + high) / 2
+        q1, q2 = self.profile[:, 1], self.profile[:, 2]
+        swollen = np.clip(-q1 / np.where(q2 == 0, 1, q2), low, high)  # where the profile is flat
+        widest = np.maximum.reduce([radius_squared(self.profile, y) for y in (low, swollen, high)])
+        widest = np.sqrt(np.maximum(widest, 0))[:, None]
+        round_part = (self.side[:, :2] ** 2 + self.front[:, :2] ** 2) * widest**2
+        reach = self.up[:, :2] * ((high - low) / 2)[:, None]
+        is_ball = (self.profile[:, 2] == -1)[:, None]  # its ends are points, so the parts add as squares
+        half = np.where(is_ball, np.sqrt(round_part + reach**2), np.sqrt(round_part) + np.abs(reach))
+        centre = self.origin[:, :2] + self.up[:, :2] * middle[:, None]
+        lower, upper = centre - half, centre + half
+        return np.stack([lower[:, 0], upper[:, 0], lower[:, 1], upper[:, 1]], axis=1)
+
+
+def radius_squared(profile: Rows, y: Rows) -> Rows:
+    """Evaluate the profile at `y`, per solid."""
+    q0, q1, q2 = profile.T
+    return q0 + 2 * q1 * y + q2 * y**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,30 +73,30 @@ class Window:
     metres_per_column: float
 
     def x(self) -> Plane:
-        """Centres of the columns in metres."""
+        """Return the centres of the columns in metres."""
         return (self.left + self.metres_per_column * (np.arange(self.columns) + 0.5)).astype(np.float32)
 
     def y(self) -> Plane:
-        """Centres of the rows in metres."""
+        """Return the centres of the rows in metres."""
         return (self.top - self.metres_per_row * (np.arange(self.rows) + 0.5)).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Surface:
-    """What is seen, one entry per covered pixel."""
+    """The visible surface, one entry per covered pixel."""
 
     pixel: NDArray[np.intp]
     """Index into the flattened window."""
     solid: NDArray[np.intp]
     normal: Plane
-    """Unit, camera axes [3, pixels]."""
+    """Unit normals in camera axes [3, pixels]."""
     angle: Plane
-    """Around the axis of the solid: 0 is its front, positive to its left; radians."""
+    """Angle around the axis of the solid in radians: 0 is its front, positive to its left."""
     along: Plane
     across: Plane
-    """Metres around the axis."""
+    """Distance around the axis in metres."""
     local: Plane
-    """Point in the solid's own axes [3, pixels]."""
+    """Points in the solid's own axes [3, pixels]."""
 
 
 def see(solids: Solids, window: Window) -> Surface:
@@ -76,7 +124,7 @@ def see(solids: Solids, window: Window) -> Surface:
 
 
 def _inverse(solids: Solids) -> NDArray[np.float64]:
-    """Rows that take camera metres to a solid's own axes [solids, 3, 4]."""
+    """Return the maps from camera metres to each solid's own axes [solids, 3, 4]."""
     axes = np.stack([solids.side, solids.up, solids.front], axis=1)
     rows = axes / (axes**2).sum(axis=2, keepdims=True)
     offset = -np.einsum("sak,sk->sa", rows, solids.origin)
@@ -84,7 +132,7 @@ def _inverse(solids: Solids) -> NDArray[np.float64]:
 
 
 def _table(solids: Solids, inverse: NDArray[np.float64]) -> Plane:
-    """Everything the surface pass looks up, one contiguous row per quantity [17, solids]."""
+    """Collect what the surface pass looks up, one contiguous row per quantity [17, solids]."""
     rest = (solids.profile[:, 1:], solids.along, solids.across[:, None])
     return np.ascontiguousarray(np.concatenate([inverse.reshape(-1, 12), *rest], axis=1).T.astype(np.float32))
 
@@ -150,7 +198,7 @@ def _outer(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _pixel_boxes(solids: Solids, window: Window) -> NDArray[np.intp]:
-    """Top, bottom, left, right in pixels, clipped to the window [solids, 4]."""
+    """Return top, bottom, left, right in pixels, clipped to the window [solids, 4]."""
     left, right, bottom, top = solids.boxes().T
     columns = (np.stack([left, right]) - window.left) / window.metres_per_column
     rows = (window.top - np.stack([top, bottom])) / window.metres_per_row

@@ -1,4 +1,4 @@
-"""Streets without people: a ground, a wall behind it, and things that stand about."""
+"""Streets without people: a ground, a wall behind it, and objects in front of it."""
 
 from dataclasses import dataclass
 
@@ -49,14 +49,14 @@ def muted_colour(rng: Generator, low: float, high: float) -> Plane:
 
 
 def _clouds(rng: Generator, rows: int, columns: int, *, cells: int, amplitude: float) -> Plane:
-    """Smooth noise around 0 [rows, columns, 1]; `cells` bumps fit into the height."""
+    """Draw smooth noise around 0 [rows, columns, 1]; `cells` bumps fit into the height."""
     shape = (max(2, cells), max(2, cells * columns // rows))
     coarse = rng.normal(0, amplitude, size=shape).astype(np.float32)
     return np.asarray(Image.fromarray(coarse).resize((columns, rows), Image.Resampling.BILINEAR))[:, :, None]
 
 
 def _wall(rng: Generator, rows: int, columns: int, height: int) -> Plane:
-    """Plaster, bricks, windows, or leaves."""
+    """Paint plaster, bricks, windows, or leaves."""
     base = muted_colour(rng, 0.25, 0.8)
     wall = np.broadcast_to(base, (rows, columns, 3)).copy()
     y, x = np.arange(rows)[:, None], np.arange(columns)[None, :]
@@ -79,7 +79,7 @@ def _wall(rng: Generator, rows: int, columns: int, height: int) -> Plane:
 
 
 def _ground(rng: Generator, rows: int, columns: int, height: int) -> Plane:
-    """Asphalt, slabs or a crossing, lighter or darker towards the camera."""
+    """Paint asphalt, slabs or a crossing, lighter or darker towards the camera."""
     near = np.linspace(0, 1, rows, dtype=np.float32)[:, None, None]
     fade = 1 + np.float32(rng.uniform(-0.2, 0.2)) * near
     ground = np.repeat((muted_colour(rng, 0.3, 0.7) * fade).astype(np.float32), columns, axis=1)

@@ -1,4 +1,4 @@
-"""What decides the bytes of a corpus: without numpy or torch, so that the command line is built from it."""
+"""The settings of a corpus: without numpy or torch, so that the command line is built from them."""
 
 from dataclasses import dataclass
 

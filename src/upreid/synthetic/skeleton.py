@@ -1,4 +1,4 @@
-"""How somebody stands or walks: a pose, and the joints that follow from it.
+"""Poses: how a person stands or walks, and the joints that follow from it.
 
 Body axes: x to the person's left, y up, z forward; metres; the ground is y = 0 for straight legs.
 """
@@ -21,7 +21,7 @@ UPPER_ARM, FOREARM = 0.175, 0.145
 
 @dataclass(frozen=True, kw_only=True)
 class Pose:
-    """Angles in radians; pairs are (left, right). `phase` runs once around per two steps."""
+    """A pose as angles in radians; pairs are (left, right). `phase` runs once around per two steps."""
 
     phase: float = 0.0
     stride: float = 0.0
@@ -50,7 +50,7 @@ def draw_pose(rng: Generator) -> Pose:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leg:
+class LegJoints:
     """Joints of one leg, and where its foot points."""
 
     hip: Vector
@@ -60,7 +60,7 @@ class Leg:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class ArmJoints:
     """Joints of one arm."""
 
     shoulder: Vector
@@ -68,12 +68,12 @@ class Arm:
     wrist: Vector
 
 
-def legs(build: Build, pose: Pose) -> tuple[Leg, Leg]:
+def legs(build: Build, pose: Pose) -> tuple[LegJoints, LegJoints]:
     """Swing both legs: hips in opposition, the knee bending while its leg comes forward."""
     return _leg(build, pose, side=1), _leg(build, pose, side=-1)
 
 
-def _leg(build: Build, pose: Pose, side: int) -> Leg:
+def _leg(build: Build, pose: Pose, side: int) -> LegJoints:
     swing = pose.stride * side * np.sin(pose.phase)
     coming_forward = max(0.0, side * np.cos(pose.phase))
     shank_angle = swing - 0.04 - 2.0 * pose.stride * coming_forward
@@ -82,15 +82,15 @@ def _leg(build: Build, pose: Pose, side: int) -> Leg:
     knee = hip + thigh * np.array([0.0, -np.cos(swing), np.sin(swing)])
     ankle = knee + shank * np.array([-side * 0.03, -np.cos(shank_angle), np.sin(shank_angle)])
     pitch = 0.7 * min(shank_angle, 0.1)
-    return Leg(hip=hip, knee=knee, ankle=ankle, toe=np.array([side * 0.15, np.sin(pitch), np.cos(pitch)]))
+    return LegJoints(hip=hip, knee=knee, ankle=ankle, toe=np.array([side * 0.15, np.sin(pitch), np.cos(pitch)]))
 
 
-def arms(build: Build, pose: Pose) -> tuple[Arm, Arm]:
+def arms(build: Build, pose: Pose) -> tuple[ArmJoints, ArmJoints]:
     """Swing both arms against the legs."""
     return _arm(build, pose, side=1), _arm(build, pose, side=-1)
 
 
-def _arm(build: Build, pose: Pose, side: int) -> Arm:
+def _arm(build: Build, pose: Pose, side: int) -> ArmJoints:
     left = side == 1
     bend, spread = pose.elbows[1 - left], pose.spread[1 - left]
     swing = -pose.arm_swing * side * np.sin(pose.phase)
@@ -99,7 +99,7 @@ def _arm(build: Build, pose: Pose, side: int) -> Arm:
     shoulder = height + tilt(np.array([across, (SHOULDER - HIP - 0.022) * build.stature, 0.0]), pose.lean)
     elbow = shoulder + UPPER_ARM * build.stature * _direction(swing, spread, side)
     wrist = elbow + FOREARM * build.stature * _direction(swing + bend, 0.2 * spread - 0.1 * bend, side)
-    return Arm(shoulder=shoulder, elbow=elbow, wrist=wrist)
+    return ArmJoints(shoulder=shoulder, elbow=elbow, wrist=wrist)
 
 
 def _direction(swing: float, spread: float, side: int) -> Vector:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from upreid.synthetic.corpus_folder import render
 from upreid.synthetic.layouts import LAYOUTS
 from upreid.synthetic.settings import CorpusSettings
-from upreid.synthetic.workers import render
 
 TINY = CorpusSettings(identities=8, seed=1, height=32, width=16)
 
