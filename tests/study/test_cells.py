@@ -33,9 +33,10 @@ def digests(**change: Any) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", shipped_grids())
 def test_every_cell_of_a_shipped_grid_has_a_command_line_that_its_program_reads(name: str, tmp_path: Path) -> None:
-    cells = cells_of(read_grid(name))
+    grid = read_grid(name)
+    cells = cells_of(grid)
     assert len({cell.name for cell in cells}) == len({cell.digest for cell in cells}) == len(cells)
-    check_lines(cells, Places(tmp_path), CPU)
+    check_lines(grid, cells, Places(tmp_path), CPU)
 
 
 @pytest.mark.parametrize("name", shipped_grids())

@@ -67,7 +67,9 @@ def test_a_run_is_continued_however_the_path_of_its_study_is_spelt(
 
 
 def test_the_root_of_the_data_may_be_a_flag_of_the_grid(tmp_path: Path) -> None:
-    own = grid_of(TABLE | {"flags": {"data": {"root": str(tmp_path)}}}, "x")
+    (tmp_path / "crops").mkdir()
+    (tmp_path / "crops" / "a.png").touch()
+    own = grid_of(TABLE | {"flags": {"data": {"root": str(tmp_path / "crops")}}}, "x")
     cell = next(cell for cell in cells_of(own) if cell.program == "pretrain")
     interrupted(cell, tmp_path / "out")
     jobs = jobs_of(own, [cell], Places(tmp_path / "out"), CPU, "mine")

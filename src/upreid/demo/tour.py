@@ -17,6 +17,8 @@ from upreid.runtime.files import write_text
 from upreid.runtime.folder import claim
 from upreid.runtime.jobs import Job, run_jobs
 from upreid.runtime.resume import continued
+from upreid.synthetic.corpus_folder import folders_there
+from upreid.synthetic.settings import CorpusSettings
 
 RECIPES = {"moco": "moco-laptop", "upreid": "laptop"}
 WORK = {"synth": 1.0, "moco": 4.0, "upreid": 9.0, "finetune": 0.6}
@@ -55,10 +57,11 @@ def remember(config: DemoConfig) -> None:
 
 def all_jobs(config: DemoConfig, places: Places) -> list[Job]:
     """Render; pre-train twice; fine-tune from three starts, several times each."""
+    corpus = CorpusSettings(identities=config.identities, seed=config.seed)
     render = Job(
         name="synth",
         words=lambda: ["synth", str(places.corpus), "--identities", str(config.identities), "--seed", str(config.seed)],
-        is_done=(places.corpus / "corpus.json").exists,
+        is_done=lambda: {"wild", corpus.layout} <= folders_there(places.corpus, corpus).keys(),
         work=WORK["synth"],
     )
     pretrainings = [pretraining(config, places, start) for start in RECIPES]

@@ -9,6 +9,7 @@ from upreid.config.flag_tables import merged
 from upreid.config.grid_checks import SEEDS_APART
 from upreid.config.recipe import recipe_table
 from upreid.config.study import Arm, Grid, Setting
+from upreid.study.fingerprints import fingerprints
 from upreid.synthetic.corpus_folder import GENERATOR
 
 PRETRAIN = "pretrain"
@@ -17,13 +18,16 @@ WITHOUT_EFFECT = {
     "monitor",
     "tensorboard",
     "root",
+    "split",
+    "unlabelled",
     "threads",
     "workers",
     "save_every",
     "keep_states",
     "patience",
 }
-"""Flags that decide where, how fast and how closely watched a cell is computed, but not its result."""
+"""Flags that decide where, how fast and how closely watched a cell is computed, but not its result; for the data that some
+of them name, `fingerprints` stand in the settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +63,16 @@ class Cell:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """All that decides the result: flags with the recipe's under them, corpus, seed, and the cell before."""
+        """All that decides the result: flags with the recipe's under them, data, seed, and the cell before."""
         recipe = recipe_table(self.recipe, self.program) if self.recipe else {}
+        flags = merged(recipe, self.flags)
+        data = fingerprints(self.program, flags)
         return {
             "program": self.program,
-            "flags": merged(recipe, self.flags),
+            "flags": flags,
             "seed": self.train_seed,
             "people": {**self.people, "generator": GENERATOR},
+            **({"data": data} if data else {}),
             "source": self.source.settings if self.source else None,
         }
 

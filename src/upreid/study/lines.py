@@ -14,7 +14,8 @@ from upreid.config.files import to_dict
 from upreid.config.flag_tables import flat
 from upreid.config.methods import schema_of
 from upreid.config.recipe import flags, read_recipe
-from upreid.config.study import Corpus
+from upreid.config.study import Corpus, Grid
+from upreid.config.tours import SynthConfig
 from upreid.errors import InputError
 from upreid.runtime.compute import cores
 from upreid.runtime.jobs import Slot
@@ -24,6 +25,7 @@ from upreid.study.places import Places
 SCHEMAS = {
     "evaluate": (EvaluateConfig, "--encoder"),
     "diagnose": (DiagnoseConfig, "--run"),
+    "synth": (SynthConfig, "--out"),
 }
 RESULT_FILES = {"finetune": "retrieval.json", "evaluate": "retrieval.json", "diagnose": "diagnosis.json"}
 
@@ -91,8 +93,13 @@ def synth_line(name: str, corpus: Corpus, places: Places) -> list[str]:
     return ["synth", str(places.corpus(name)), *what, *flags(corpus.flags)]
 
 
-def check_lines(cells: Sequence[Cell], places: Places, machine: Machine) -> None:
-    """Read the command lines of one seed as the programs will; InputError where one would be refused."""
+def check_lines(grid: Grid, cells: Sequence[Cell], places: Places, machine: Machine) -> None:
+    """Read the command lines of the corpora and of one seed as the programs will; InputError where one would be refused."""
+    for name, corpus in grid.corpora.items():
+        try:
+            parsed(synth_line(name, corpus, places))
+        except InputError as error:
+            raise InputError(f"corpus {name}: {error}") from error
     for cell in [cell for cell in cells if cell.seed == cells[0].seed and not cell.repeat]:
         try:
             parsed(line_of(cell, places, machine))

@@ -28,7 +28,7 @@ def run(config: StudyConfig) -> None:
     places = Places(config.out or Path("studies") / name)
     grid = read_grid(config.grid)
     cells, where = cells_of(grid), machine(config.device, config.slots)
-    check_lines(cells, places, where)
+    check_lines(grid, cells, places, where)
     with claim(places.out, resume=places.memory.exists() or places.results.is_dir()):  # results may come from elsewhere
         remember(name, grid, cells, places)
         say(f"study '{name}': {len(cells)} cells, {len(where.slots)} at a time on {where.device}")

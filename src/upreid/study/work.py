@@ -8,9 +8,10 @@ from upreid.config.study import Grid
 from upreid.runtime.jobs import Job
 from upreid.runtime.resume import continued
 from upreid.study.cells import PRETRAIN, Cell
-from upreid.study.lines import Machine, identity, line_of, synth_line
+from upreid.study.lines import Machine, identity, line_of, parsed, synth_line
 from upreid.study.places import Places
 from upreid.study.results import read_result, write_result
+from upreid.synthetic.corpus_folder import folders_there
 
 MOCO_STEPS = {"consistency": 0.25, "intrinsic": 1.0}
 """What each term adds to a step, in MoCo steps: its share of the pixels."""
@@ -48,10 +49,12 @@ def is_whole(cell: Cell, places: Places) -> bool:
 
 def rendering(name: str, grid: Grid, places: Places) -> Job:
     """Render a corpus."""
+    line = synth_line(name, grid.corpora[name], places)
+    corpus = parsed(line)
     return Job(
         name=f"synth-{name}",
-        words=lambda: synth_line(name, grid.corpora[name], places),
-        is_done=(places.corpus(name) / "corpus.json").exists,
+        words=lambda: line,
+        is_done=lambda: {"wild", corpus.layout} <= folders_there(corpus.out, corpus).keys(),
         work=grid.corpora[name].identities * 100.0,
     )
 
