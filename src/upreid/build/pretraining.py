@@ -15,10 +15,10 @@ from upreid.data.sources.source import Source
 from upreid.errors import InputError
 from upreid.losses import consistency, intrinsic
 from upreid.method import ConsistencyTerm, IntrinsicTerm, Method
-from upreid.models.backbone import create_backbone, feature_size, map_size, num_features
+from upreid.models.backbone import create_backbone, feature_map, feature_size, map_size, num_features
 from upreid.models.batchnorm import group_batch_norm, sync_batch_norm
 from upreid.models.momentum import momentum_copy
-from upreid.models.network import Network, Projector, feature_map
+from upreid.models.network import Network, Projector
 from upreid.models.queue import Queue
 from upreid.runtime.compute import Compute
 from upreid.runtime.distributed import World, averaging

@@ -1,9 +1,11 @@
 """Any timm model as a backbone: normalised images in, one feature vector each out."""
 
+from math import isqrt
 from typing import Any
 
 import timm
 import torch
+from jaxtyping import Float
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
@@ -23,8 +25,9 @@ def create_backbone(
 
     - `channels`: base width of a narrow ResNet; 24 makes stages of 24, 48, 96, 192 where the usual are 64 to 512.
     - `last_stride`: stride of a ResNet's last stage, without dilation (BoT, arXiv 1903.07071, uses 1).
-    - A ViT takes `height` x `width` and any smaller multiple of its patch size: its position embedding is resampled
-      to the grid of the input, so a local patch sees the same embedding wherever it was cut.
+    - A model whose weights depend on the size of its input is made for `height` x `width`. A ViT then takes other
+      multiples of its patch size too: its position embedding is resampled to the grid of the input, so a local patch
+      sees the same embedding wherever it was cut.
 
     Raises InputError for unknown names (with the nearest known one), for options that the model does not have, and
     for sizes that it cannot take.
@@ -34,14 +37,13 @@ def create_backbone(
     options: dict[str, Any] = {}
     if channels is not None:
         options["channels"] = tuple(channels * factor for factor in (1, 2, 4, 8))
-    if "vit_" in name or "deit" in name:
-        options |= {"img_size": (height, width), "dynamic_img_size": True}
     try:
-        model = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+        model = create_for_size(name, height, width, pretrained=pretrained, **options)
     except (TypeError, AssertionError, RuntimeError) as error:
         if channels is not None and "channels" in str(error):
             raise InputError(not_a_resnet(f"--model.channels {channels}", name)) from error
-        raise InputError(f"backbone '{name}' cannot be made with {options}: {error}") from error
+        reason = in_short(error)
+        raise InputError(f"backbone '{name}' cannot be made for inputs of {height}x{width} ({reason})") from error
     if channels is not None:
         narrow_stem(require_resnet(model, name, f"--model.channels {channels}"), name, channels)
     if last_stride is not None:
@@ -50,6 +52,18 @@ def create_backbone(
         model, name, height, width
     )  # timm's own figure is the trunk's, in some models
     return model
+
+
+def create_for_size(name: str, height: int, width: int, **options: Any) -> nn.Module:
+    """Call timm with as many of its options for the size of the input as the model has: both, one, or none."""
+    sizing: dict[str, Any] = {"img_size": (height, width), "dynamic_img_size": True}
+    while True:
+        try:
+            return timm.create_model(name, num_classes=0, **sizing, **options)
+        except TypeError as error:  # raised before a weight is drawn
+            if not sizing or "unexpected keyword argument" not in str(error):
+                raise
+            sizing.popitem()
 
 
 def nearest_model(name: str) -> str:
@@ -115,13 +129,17 @@ def feature_size(model: nn.Module, name: str, height: int, width: int) -> int:
     training = model.training
     try:
         features = model.eval()(blank(model, height, width))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
         raise InputError(
-            f"backbone '{name}' cannot take inputs of {height}x{width} ({reason}); use another size"
+            f"backbone '{name}' cannot take inputs of {height}x{width} ({in_short(error)}); use another size"
         ) from error
     model.train(training)
     return features.shape[1]
+
+
+def in_short(error: Exception) -> str:
+    """Put timm's or torch's reason, which may be empty or have many lines, into one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def blank(model: nn.Module, height: int, width: int) -> Tensor:
@@ -129,17 +147,44 @@ def blank(model: nn.Module, height: int, width: int) -> Tensor:
     return torch.zeros(1, 3, height, width, device=next(model.parameters()).device)
 
 
+def feature_map(
+    backbone: Any, pictures: Float[Tensor, "batch 3 height width"]
+) -> Float[Tensor, "batch channels rows columns"]:
+    """Compute the last feature map of a timm model; `map_size` says beforehand whether the model has one."""
+    maps = as_map(backbone, backbone.forward_features(pictures), pictures.shape[2], pictures.shape[3])
+    assert maps is not None
+    return maps
+
+
+def as_map(backbone: nn.Module, features: Any, height: int, width: int) -> Tensor | None:
+    """Put the features of a picture of `height` x `width` in the order [batch, channels, rows, columns].
+
+    The patch tokens of a transformer are a map too: class, register and distillation tokens come first and are left out.
+    Returns None where the features are no map.
+    """
+    if not isinstance(features, Tensor):
+        return None
+    if features.ndim == 4:
+        return features.permute(0, 3, 1, 2) if getattr(backbone, "output_fmt", "") == "NHWC" else features
+    if features.ndim != 3:
+        return None
+    tokens = features[:, getattr(backbone, "num_prefix_tokens", 0) :]  # [batch, tokens, channels]
+    stride = isqrt(height * width // tokens.shape[1])
+    grid = height // stride, width // stride
+    return tokens.transpose(1, 2).unflatten(2, grid) if grid[0] * grid[1] == tokens.shape[1] else None
+
+
 @torch.no_grad()
 def map_size(model: Any, name: str, height: int, width: int) -> tuple[int, int]:
-    """Height and width of the last feature map [batch, channels, height, width]; InputError where the model has none."""
+    """Number of rows and columns of the last feature map; InputError where the model has no such map."""
     training = model.training
-    found = model.eval().forward_features(blank(model, height, width))
+    features = model.eval().forward_features(blank(model, height, width))
     model.train(training)
-    channels = num_features(model)
-    if not isinstance(found, Tensor) or found.ndim != 4 or found.shape[1] != channels:
-        ends = list(found.shape[1:]) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+    channels, maps = num_features(model), as_map(model, features, height, width)
+    if maps is None or maps.shape[1] != channels:
+        ends = list(features.shape[1:]) if isinstance(features, Tensor) else f"a {type(features).__name__}"
         raise InputError(
-            f"backbone '{name}' ends in {ends}, and patches of a map want [{channels}, height, width]; "
-            "use --intrinsic.source pixels"
+            f"backbone '{name}' ends in {ends}, and patches of a map need [{channels}, rows, columns] or patch tokens "
+            f"of {channels} features; use --intrinsic.source pixels"
         )
-    return found.shape[2], found.shape[3]
+    return maps.shape[2], maps.shape[3]

@@ -1,12 +1,11 @@
 """The network that pre-training trains: one backbone, an image head, a patch head."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from upreid.models.backbone import feature_map
 from upreid.models.batchnorm import GroupedBatchNorm, untracked
 
 
@@ -77,13 +76,6 @@ class Network(nn.Module):
         rows, columns = self.regions
         features = maps.unflatten(3, (columns, -1)).unflatten(2, (rows, -1)).mean(dim=(3, 5)).flatten(2)
         return apart(features, groups, patches.shape[1]).transpose(2, 3).flatten(1, 2)
-
-
-def feature_map(
-    backbone: Any, pictures: Float[Tensor, "batch 3 height width"]
-) -> Float[Tensor, "batch channels rows columns"]:
-    """Compute the last feature map of a timm model."""
-    return backbone.forward_features(pictures)
 
 
 def groups_of(backbone: nn.Module) -> int:
