@@ -22,14 +22,14 @@ faults: $(READY)  ## kills, damage, full disks, hostile files; ROUNDS=20 repeats
 	$(TESTS) tests/faults tests/data/sources tests/test_pack.py --fault-rounds $(or $(ROUNDS),2)
 
 check: $(READY)  ## style, types, arrows between modules
-	$(BIN)/ruff check src tests benchmarks docs
-	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs scripts
+	$(BIN)/ruff format --check src tests benchmarks docs scripts
 	$(BIN)/basedpyright --level error
 	$(BIN)/lint-imports
 
 format: $(READY)
-	$(BIN)/ruff check --fix src tests benchmarks docs
-	$(BIN)/ruff format src tests benchmarks docs
+	$(BIN)/ruff check --fix src tests benchmarks docs scripts
+	$(BIN)/ruff format src tests benchmarks docs scripts
 
 bench: $(READY)  ## programs that measure, each against a named baseline in the same run; a minute or two each
 	set -e; for program in benchmarks/[a-z]*.py; do echo "== $$program"; $(BIN)/python $$program; done
