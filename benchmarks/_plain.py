@@ -22,9 +22,9 @@ class Plain:
 
     def __init__(self, config: MocoV2Config, batch: Views, autocast: Autocast) -> None:
         self.config, self.batch, self.autocast = config, batch, autocast
-        self.encoder = encoder(config, batch.query)
+        self.encoder = encoder(config, batch["query"])
         self.key_encoder = deepcopy(self.encoder)
-        device, dim = batch.query.device, config.model.embed_dim
+        device, dim = batch["query"].device, config.model.embed_dim
         self.queue, self.originals = (
             F.normalize(torch.randn(dim, config.contrast.queue, device=device), dim=0) for _ in range(2)
         )
@@ -33,20 +33,20 @@ class Plain:
     def step(self) -> None:
         """Do a step of MoCo v2, and of both I2 terms where the batch has their views."""
         with self.autocast():
-            query = embed(self.encoder, self.batch.query)
+            query = embed(self.encoder, self.batch["query"])
             with torch.no_grad():
-                key = embed(self.key_encoder, self.batch.key)
+                key = embed(self.key_encoder, self.batch["key"])
             loss = contrast(query, key, self.queue, self.config.contrast.temperature)
             original = None
-            if self.batch.original is not None:
+            if "original" in self.batch:
                 with torch.no_grad():
-                    original = embed(self.key_encoder, self.batch.original)
+                    original = embed(self.key_encoder, self.batch["original"])
                 consistency = contrast(query, original, self.originals, self.config.consistency.temperature)
                 loss = loss + self.config.consistency.weight * consistency
-            if self.batch.query_patches is not None and self.batch.key_patches is not None:
-                patches = self.patches(self.encoder, self.batch.query_patches)
+            if "query_patches" in self.batch and "key_patches" in self.batch:
+                patches = self.patches(self.encoder, self.batch["query_patches"])
                 with torch.no_grad():
-                    key_patches = self.patches(self.key_encoder, self.batch.key_patches)
+                    key_patches = self.patches(self.key_encoder, self.batch["key_patches"])
                 loss = loss + self.config.intrinsic.weight * self.intrinsic(patches, key_patches)
         self.optimiser.zero_grad()
         loss.backward()
@@ -109,8 +109,8 @@ def lightly_moco(config: MocoV2Config, batch: Views, autocast: Autocast) -> Work
         )
     except ImportError:
         return None
-    backbone = encoder(config, batch.query)["backbone"]
-    dim, device = num_features(backbone), batch.query.device
+    backbone = encoder(config, batch["query"])["backbone"]
+    dim, device = num_features(backbone), batch["query"].device
     model = nn.Sequential(backbone, MoCoProjectionHead(dim, dim, config.model.embed_dim)).to(device)
     momentum_model = deepcopy(model)
     deactivate_requires_grad(momentum_model)
@@ -122,9 +122,9 @@ def lightly_moco(config: MocoV2Config, batch: Views, autocast: Autocast) -> Work
     def step() -> None:
         update_momentum(model, momentum_model, m=0.99)
         with autocast():
-            query = model(batch.query)
+            query = model(batch["query"])
             with torch.no_grad():
-                key = momentum_model(batch.key)
+                key = momentum_model(batch["key"])
             loss = criterion(query, key)
         loss.backward()
         optimiser.step()

@@ -28,7 +28,17 @@ from torchvision import transforms
 from torchvision.transforms.functional import pil_to_tensor
 
 from _turns import seconds_of
-from upreid.data.augment import PATCH_PRESETS, PRESETS, Augment, Augmentation, PatchGrid
+from upreid.data.augment import (
+    PATCH_PRESETS,
+    PRESETS,
+    Augment,
+    Augmentation,
+    OriginalView,
+    PatchGrid,
+    PatchView,
+    StrongView,
+    ViewRequest,
+)
 from upreid.data.augment.look import apply_look
 from upreid.data.augment.parameters import draw_crops, draw_flips, draw_look, image_numbers, part
 from upreid.data.augment.views import PIXELS_PER_CHUNK
@@ -125,8 +135,12 @@ def ours(
     `everything`: with the original, and two versions of it for patches besides, all that UP-ReID looks at by default.
     """
     batch, preprocess = as_batch(images), Preprocess(height=size[0], width=size[1], mean=MEAN, std=STD)
-    grid, look = PatchGrid(rows=1, columns=1) if everything else None, PATCH_PRESETS["jitter"]
-    augment = Augment(what, preprocess=preprocess, seed=0, original=everything, patches=grid, patch_preset=look)
+    views: dict[str, ViewRequest] = {name: StrongView(preset=what) for name in ("query", "key")}
+    if everything:
+        views["original"] = OriginalView()
+        cut = {"preset": PATCH_PRESETS["jitter"], "grid": PatchGrid(rows=1, columns=1)}
+        views |= {f"{name}_patches": PatchView(stream=f"patches-{name}", **cut) for name in ("query", "key")}
+    augment = Augment(views, preprocess=preprocess, seed=0)
     if device == "cpu":
         return lambda: augment(batch)
     pinned = batch.pin_memory()

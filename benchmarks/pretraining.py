@@ -19,15 +19,17 @@ from torch import Tensor
 
 from _plain import Plain, lightly_moco
 from _turns import Seconds, Work, operations, peak_memory, peak_work, ratio, take_turns
-from upreid.build.pretraining import method as build_method
-from upreid.build.pretraining import patch_grid
+from upreid.commands.pretrain import method_of
 from upreid.config.command_line import parse
 from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
-from upreid.method import Method, train_step
-from upreid.pretrain.program import build_optimiser
+from upreid.data.augment import PatchView
+from upreid.methods.method import Method
+from upreid.methods.pretraining import Setup
 from upreid.runtime.compute import settle
-from upreid.runtime.distributed import World
+from upreid.training.launch import placed
+from upreid.training.optimiser import make_optimiser
+from upreid.training.step import Precision, train_step
 from upreid.types import Views
 
 MOCO, UPREID = "MoCo v2", "UP-ReID"
@@ -49,41 +51,42 @@ def read(recipe: str, size: tuple[int, int], given: argparse.Namespace) -> MocoV
 def build(config: MocoV2Config) -> tuple[Method, torch.optim.Optimizer]:
     """The method of one process, and its optimiser."""
     compute = settle(config.train.device, 1, 0, workers_wanted=0)
-    method = build_method(config, compute, World(), 1)
-    return method, build_optimiser(config, method)
+    setup = Setup(device=compute.device, num_images=100_000, steps_per_epoch=1)
+    method, optim = placed(method_of(config, setup), config.train, compute.device), config.optim
+    how = {"momentum": optim.momentum, "weight_decay": optim.weight_decay}
+    return method, make_optimiser(optim.name, method.learning(), lr=optim.lr, **how)
 
 
-def noise_views(config: MocoV2Config, device: torch.device) -> Views:
+def noise_views(config: MocoV2Config, method: Method, device: torch.device) -> Views:
     """Noise in the shapes of one step of UP-ReID."""
-    height, width, grid = config.augment.height, config.augment.width, patch_grid(config)
+    height, width = config.augment.height, config.augment.width
+    patches = method.views()["query_patches"]
+    assert isinstance(patches, PatchView)
+    grid = patches.grid
 
     def noise(*shape: int) -> Tensor:
         return torch.randn(config.train.batch, *shape, device=device)
 
     whole = 3, height, width
     patch = grid.num_patches, 3, *grid.patch_size(height, width)
-    return Views(
-        query=noise(*whole),
-        key=noise(*whole),
-        original=noise(*whole),
-        query_patches=noise(*patch),
-        key_patches=noise(*patch),
-    )
+    views = {name: noise(*whole) for name in ("query", "key", "original")}
+    return {**views, **{name: noise(*patch) for name in ("query_patches", "key_patches")}}
 
 
 def candidates(config: MocoV2Config, moco_config: MocoV2Config) -> dict[str, Work]:
     """Every step that is measured, by name."""
     method, optimiser = build(config)
     moco, moco_optimiser = build(moco_config)
-    views = noise_views(config, method.keys.keys.device)
-    two = Views(query=views.query, key=views.key)
+    device = next(method.parameters()).device
+    views, precision = noise_views(config, method, device), Precision(device=device, bf16=config.train.bf16)
+    two = {name: views[name] for name in ("query", "key")}
     steps: dict[str, Work] = {
-        PLAIN_MOCO: Plain(config, two, method.autocast).step,
-        MOCO: lambda: train_step(moco, two, 0, moco_optimiser),
-        PLAIN_UPREID: Plain(config, views, method.autocast).step,
-        UPREID: lambda: train_step(method, views, 0, optimiser),
+        PLAIN_MOCO: Plain(config, two, precision.autocast).step,
+        MOCO: lambda: train_step(moco, moco.student, two, 0, moco_optimiser, precision=precision),
+        PLAIN_UPREID: Plain(config, views, precision.autocast).step,
+        UPREID: lambda: train_step(method, method.student, views, 0, optimiser, precision=precision),
     }
-    lightly = lightly_moco(config, two, method.autocast)
+    lightly = lightly_moco(config, two, precision.autocast)
     return steps if lightly is None else steps | {LIGHTLY: lightly}
 
 

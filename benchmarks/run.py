@@ -18,20 +18,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from upreid.build.pretraining import Loaded, augmentation, loader
-from upreid.build.pretraining import method as build_method
+from upreid.commands.pretrain import method_of
 from upreid.commands.synth import synthesise
 from upreid.config.command_line import parse
 from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
 from upreid.data.sources.recognise import open_source
-from upreid.method import train_step
-from upreid.pretrain.program import build_optimiser
-from upreid.runtime.beside import beside
+from upreid.methods.pretraining import Setup, preprocess
 from upreid.runtime.compute import Compute, settle
-from upreid.runtime.distributed import World
 from upreid.synthetic.settings import CorpusSettings
-from upreid.types import ImageBatch, Views
+from upreid.training.feeds.unlabelled import UnlabelledFeed
+from upreid.training.launch import placed
+from upreid.training.optimiser import make_optimiser
+from upreid.training.prefetch import prefetched
+from upreid.training.step import Precision, train_step
+from upreid.types import Views
 
 Spent = NDArray[np.float64]
 """Seconds of the clock, CPU seconds of this process."""
@@ -53,25 +54,39 @@ class Run:
     def __init__(self, config: MocoV2Config, compute: Compute) -> None:
         self.config, self.compute = config, compute
         self.images = open_source(config.data.root, cfs_share=config.data.cfs_share, patience=config.data.patience)
-        self.augment = augmentation(config)
-        self.method = build_method(config, compute, World(), 1)
-        self.optimiser = build_optimiser(config, self.method)
+        setup = Setup(device=compute.device, num_images=len(self.images), steps_per_epoch=1)
+        self.method = placed(method_of(config, setup), config.train, compute.device)
+        optim, how = config.optim, {"momentum": config.optim.momentum, "weight_decay": config.optim.weight_decay}
+        self.optimiser = make_optimiser(optim.name, self.method.learning(), lr=optim.lr, **how)
+        self.precision = Precision(device=compute.device, bf16=config.train.bf16)
         self.views: Views | None = None
 
-    def prepare(self, loaded: Loaded) -> Views:
-        """As the loop does."""
-        batch, _ = loaded
-        return self.augment(batch.to(self.compute.device)) if isinstance(batch, ImageBatch) else batch
+    def feed(self, compute: Compute) -> UnlabelledFeed:
+        """The feed of the run, with so many workers."""
+        train = self.config.train
+        return UnlabelledFeed(
+            self.images,
+            self.method.views(),
+            preprocess=preprocess(self.config),
+            batch=train.batch,
+            seed=train.seed,
+            compute=compute,
+        )
+
+    def step(self, views: Views, number: int) -> None:
+        """One step, as the loop does it."""
+        train_step(self.method, self.method.student, views, number, self.optimiser, precision=self.precision)
 
     def with_data(self, steps: int) -> Spent:
         """So many steps, each with views of its own."""
         last = STEPS_TO_START + steps
-        batches = loader(self.config, self.images, self.augment, self.compute, World(), 0, last)
+        feed = self.feed(self.compute)
         began = self.now()
-        for number, views in enumerate(map(beside(self.prepare, self.compute.device), batches)):
+        prepare = prefetched(feed.prepare, self.compute.device)
+        for number, views in enumerate(map(prepare, feed.batches(0, last))):
             if number == STEPS_TO_START:
                 began = self.now()
-            train_step(self.method, views, number, self.optimiser)
+            self.step(views, number)
             self.views = views
         return self.now() - began
 
@@ -80,14 +95,14 @@ class Run:
         assert self.views is not None
         began = self.now()
         for number in range(steps):
-            train_step(self.method, self.views, number, self.optimiser)
+            self.step(self.views, number)
         return self.now() - began
 
     def making(self, steps: int) -> Spent:
         """Read, decode and (on a CPU) augment the batches of so many steps in this process."""
         here = Compute(device=self.compute.device, threads=1, workers=0)
         began = self.now()
-        for _ in loader(self.config, self.images, self.augment, here, World(), 0, steps):
+        for _ in self.feed(here).batches(0, steps):
             pass
         return self.now() - began
 

@@ -5,9 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from upreid.build import diagnosis
-from upreid.build.diagnosis import gradient_norms, take_up, views_of
-from upreid.commands.diagnose import pairs_of_people
+from upreid.commands.diagnose import gradient_norms, pairs_of_people, take_up, views_of
 from upreid.data.records import Record
 from upreid.runtime.compute import Compute
 
@@ -65,18 +63,18 @@ def test_a_run_is_looked_into_and_left_as_it_is(
 def test_gradient_norms_are_those_of_a_training_step_and_move_no_statistics(corpus: Path, tmp_path: Path) -> None:
     run = take_up(pretrained(corpus, tmp_path / "run", "laptop", "--intrinsic.weight", "2"), COMPUTE)
     views = next(views_of(run, images=8, seed=3))
-    before = {name: tensor.clone() for name, tensor in run.method.network.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in run.method.state_dict().items()}
     found = gradient_norms(run, views)
-    torch.testing.assert_close(dict(run.method.network.state_dict()), before, rtol=0, atol=0)
+    torch.testing.assert_close(dict(run.method.state_dict()), before, rtol=0, atol=0)
 
-    method = run.method
-    method.network.train()
-    targets = diagnosis.encode_targets(method, views, run.step)
+    method, whole = run.method, slice(0, 8)
+    method.train()
+    targets = method.targets(views, run.step)
     for term, weight in {"contrast": 1.0, "consistency": 1.0, "intrinsic": 2.0}.items():
-        method.network.zero_grad()
-        losses = diagnosis.query_losses(method, views, targets, torch.arange(8))
+        method.student.zero_grad()
+        losses = method.losses(method.student(*method.inputs(views, whole)), views, targets, whole)
         (weight * losses[term]).backward()
-        gradients = [p.grad for p in method.network.backbone.parameters() if p.grad is not None]
+        gradients = [p.grad for p in method.student.backbone.parameters() if p.grad is not None]
         squares = sum(float((gradient.double() ** 2).sum()) for gradient in gradients)
         assert found[term] == pytest.approx(squares**0.5, rel=1e-4)
 

@@ -10,19 +10,18 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-import upreid.build.finetuning
-from upreid import finetune
-from upreid.build.start import starting_point
-from upreid.commands import evaluate, split
+from upreid.commands import evaluate, finetune, split
+from upreid.commands.starting_point import starting_point
 from upreid.config.command_line import parse
 from upreid.config.evaluate import EvaluateConfig
 from upreid.config.finetune import FinetuneConfig
 from upreid.config.recipe import read_recipe
 from upreid.config.split import SplitConfig
-from upreid.errors import InputError
-from upreid.finetune import loop
+from upreid.errors import InputError, RunError
 from upreid.models.encoder import load_encoder
 from upreid.retrieval.evaluation import sha256
+from upreid.training import loop
+from upreid.training.feeds import labelled
 
 NUM_PEOPLE = 12
 TINY = ["--random.channels", "8", "--random.height", "32", "--random.width", "16", "--input.pad", "2"]
@@ -119,7 +118,7 @@ def test_images_kept_in_memory_and_images_read_again_train_alike(
     market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finetune.run(config(market, tmp_path / "kept"))
-    monkeypatch.setattr(upreid.build.finetuning, "CACHE_BYTES", 0)
+    monkeypatch.setattr(labelled, "CACHE_BYTES", 0)
     finetune.run(config(market, tmp_path / "read"))
     kept, read = ((tmp_path / name / "encoder.safetensors").read_bytes() for name in ("kept", "read"))
     assert kept == read
@@ -209,7 +208,7 @@ def test_the_triplet_loss_takes_part_with_its_weight(market: Path, tmp_path: Pat
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_with_step_and_terms(market: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"not finite at step \d+: .*identity is nan.*triplet is nan"):
+    with pytest.raises(RunError, match=r"not finite at step \d+: .*identity is nan.*triplet is nan"):
         finetune.run(config(market, tmp_path / "run", "--optim.lr", "1e30", "--optim.warmup-epochs", "0"))
     assert not (tmp_path / "run" / "encoder.safetensors").exists()
     assert not (tmp_path / "run" / "retrieval.json").exists()

@@ -8,12 +8,12 @@ import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from upreid.__main__ import main
-from upreid.build.pretraining import Prepare
 from upreid.data.augment import Augment
 from upreid.data.dataset import OriginalImages
 from upreid.data.sources.recognise import open_source
-from upreid.method import train_step
-from upreid.pretrain import loop
+from upreid.training import loop
+from upreid.training.feeds.unlabelled import Prepare
+from upreid.training.step import train_step
 
 SMALL = ["--model.channels", "4", "--model.embed-dim", "16", "--contrast.queue", "16", "--train.batch", "8"]
 SETTLED = ["--train.threads", "1", "--train.workers", "0", "--train.device", "cpu", "--train.steps", "3"]
@@ -28,9 +28,9 @@ def test_the_views_of_a_step_are_gone_before_the_next_are_made(
         held.append(sum(views() is not None for views in used))
         return augment(self, batch)
 
-    def watched_step(method, views, step, optimiser):
-        used.append(weakref.ref(views))
-        return train_step(method, views, step, optimiser)
+    def watched_step(method, trained, views, step, optimiser, **how):
+        used.append(weakref.ref(views["query"]))
+        return train_step(method, trained, views, step, optimiser, **how)
 
     monkeypatch.setattr(Augment, "__call__", watched)
     monkeypatch.setattr(loop, "train_step", watched_step)

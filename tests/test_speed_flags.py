@@ -9,16 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
-from upreid.build.pretraining import method as build_method
-from upreid.build.state import exported
+from upreid.commands.pretrain import method_of
 from upreid.config.command_line import parse
 from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
-from upreid.method import Method, train_step
-from upreid.pretrain.program import build_optimiser
-from upreid.runtime.compute import settle
+from upreid.methods.moco_v2 import MocoV2
+from upreid.methods.pretraining import Setup
 from upreid.runtime.distributed import World
+from upreid.training.launch import placed
+from upreid.training.optimiser import make_optimiser
+from upreid.training.state import exported
+from upreid.training.step import Precision, train_step
 from upreid.types import Views
+
+CPU = torch.device("cpu")
 
 BATCH, STEPS = 16, 3
 
@@ -29,53 +33,49 @@ def views(step: int) -> Views:
     def noise(*shape: int) -> Tensor:
         return torch.randn(BATCH, *shape, generator=numbers)
 
-    return Views(
-        query=noise(3, 64, 32),
-        key=noise(3, 64, 32),
-        original=noise(3, 64, 32),
-        query_patches=noise(1, 3, 64, 32),
-        key_patches=noise(1, 3, 64, 32),
-    )
+    whole = {name: noise(3, 64, 32) for name in ("query", "key", "original")}
+    return {**whole, **{name: noise(1, 3, 64, 32) for name in ("query_patches", "key_patches")}}
 
 
-def build(*flags: str) -> tuple[Method, torch.optim.Optimizer]:
+def build(*flags: str) -> tuple[MocoV2, torch.optim.Optimizer, Precision]:
     required = ["--recipe", "laptop", "--data.root", "none", "--out", "none", "--train.batch", str(BATCH)]
     small = ["--model.channels", "8", "--model.embed-dim", "16", "--contrast.queue", "40", "--model.bn-groups", "1"]
     recipe = read_recipe("laptop", "pretrain")
     config = parse(MocoV2Config, [*required, *recipe, *required, *small, *flags], program="pretrain")
-    method = build_method(config, settle("cpu", 1, 0, workers_wanted=0), World(), 1)
-    optimiser = build_optimiser(config, method)
-    for group in optimiser.param_groups:
-        group["lr"] = 0.01
-    return method, optimiser
+    method = placed(method_of(config, Setup(device=CPU, num_images=100, steps_per_epoch=1)), config.train, CPU)
+    assert isinstance(method, MocoV2)
+    optimiser = make_optimiser(config.optim.name, method.learning(), lr=0.01, weight_decay=config.optim.weight_decay)
+    return method, optimiser, Precision(device=CPU, bf16=config.train.bf16)
 
 
-def losses(method: Method, optimiser: torch.optim.Optimizer) -> Tensor:
-    return torch.stack(
-        [torch.stack(list(train_step(method, views(step), step, optimiser).values())) for step in range(STEPS)]
-    )
+def losses(method: MocoV2, optimiser: torch.optim.Optimizer, precision: Precision) -> Tensor:
+    rows = []
+    for step in range(STEPS):
+        named = train_step(method, method.student, views(step), step, optimiser, precision=precision)
+        rows.append(torch.stack(list(named.values())))
+    return torch.stack(rows)
 
 
-def maps_of(method: Method) -> list[Tensor]:
+def maps_of(method: MocoV2) -> list[Tensor]:
     """What the convolutions give from now on."""
     seen: list[Tensor] = []
-    for module in method.network.modules():
+    for module in method.student.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(lambda _, __, output: seen.append(output))
     return seen
 
 
 def test_channels_last_keeps_maps_channels_last_and_losses_as_they_are() -> None:
-    method, optimiser = build("--train.channels-last")
+    method, *rest = build("--train.channels-last")
     seen = maps_of(method)
-    torch.testing.assert_close(losses(method, optimiser), losses(*build()), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(losses(method, *rest), losses(*build()), rtol=1e-3, atol=1e-4)
     assert seen
     assert all(maps.is_contiguous(memory_format=torch.channels_last) for maps in seen)
 
 
 def test_bf16_convolves_in_bf16_and_keeps_losses_and_weights_in_single_precision() -> None:
-    method, optimiser = build("--train.bf16")
-    seen, ours = maps_of(method), losses(method, optimiser)
+    method, *rest = build("--train.bf16")
+    seen, ours = maps_of(method), losses(method, *rest)
     assert {maps.dtype for maps in seen} == {torch.bfloat16}
     assert {ours.dtype, *(weight.dtype for weight in method.teacher.parameters())} == {torch.float32}
     torch.testing.assert_close(ours, losses(*build()), rtol=0.05, atol=0.05)
@@ -86,11 +86,11 @@ def test_bf16_convolves_in_bf16_and_keeps_losses_and_weights_in_single_precision
 def test_the_fused_optimiser_steps_as_the_plain_one(name: str) -> None:
     runs = []
     for fused in (True, False):
-        method, optimiser = build("--optim.name", name)
+        method, optimiser, precision = build("--optim.name", name)
         assert all(group["fused"] for group in optimiser.param_groups)
         for group in optimiser.param_groups:
             group["fused"] = fused
-        runs.append(losses(method, optimiser))
+        runs.append(losses(method, optimiser, precision))
     torch.testing.assert_close(*runs)
 
 
@@ -102,10 +102,10 @@ def count_graphs() -> None:
     compiled, plain = build("--train.compile"), build()
     torch.testing.assert_close(losses(*compiled), losses(*plain))
     print(counter.frame_count)
-    encoders = [exported(method.network.backbone, World()).eval() for method, _ in (compiled, plain)]
-    before = [buffer.clone() for buffer in compiled[0].network.buffers()]
-    torch.testing.assert_close(*(encoder(views(0).query) for encoder in encoders))
-    torch.testing.assert_close(list(compiled[0].network.buffers()), before, rtol=0, atol=0)
+    encoders = [exported(method.student.backbone, World()).eval() for method, *_ in (compiled, plain)]
+    before = [buffer.clone() for buffer in compiled[0].student.buffers()]
+    torch.testing.assert_close(*(encoder(views(0)["query"]) for encoder in encoders))
+    torch.testing.assert_close(list(compiled[0].student.buffers()), before, rtol=0, atol=0)
 
 
 @pytest.mark.slow

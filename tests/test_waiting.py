@@ -12,16 +12,16 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from upreid.build.pretraining import augmentation
-from upreid.build.pretraining import method as build_method
+from upreid.commands.pretrain import method_of
 from upreid.config.command_line import parse
 from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
+from upreid.data.augment import Augment
 from upreid.data.augment.downstream import DownstreamAugment
-from upreid.method import train_step
-from upreid.runtime.compute import Compute
-from upreid.runtime.distributed import World
-from upreid.runtime.record import Record
+from upreid.methods.method import Method
+from upreid.methods.pretraining import Setup, preprocess
+from upreid.training.recorder import Recorder
+from upreid.training.step import Precision, train_step
 from upreid.types import ImageBatch
 
 DEVICE = torch.device("meta")
@@ -61,6 +61,14 @@ def settings(*flags: str) -> MocoV2Config:
     return parse(MocoV2Config, [*required, *recipe, *required, *small, *flags], program="pretrain")
 
 
+def built(config: MocoV2Config) -> Method:
+    return method_of(config, Setup(device=DEVICE, num_images=100, steps_per_epoch=1)).to(DEVICE)
+
+
+def augmentation(config: MocoV2Config, method: Method) -> Augment:
+    return Augment(method.views(), preprocess=preprocess(config), seed=config.train.seed)
+
+
 def originals(height: int = 128, width: int = 64) -> ImageBatch:
     sizes = torch.tensor([[height, width]] * BATCH)
     pixels = torch.zeros(BATCH, 3, height, width, dtype=torch.uint8)
@@ -76,24 +84,28 @@ def _no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("flags", FLAGS)
 def test_neither_augmentation_nor_step_waits_for_the_device(flags: str) -> None:
     config = settings(*flags.split())
-    method = build_method(config, Compute(device=DEVICE, threads=1, workers=0), World(), 1)
-    optimiser = torch.optim.SGD(method.network.parameters(), lr=0.1, momentum=0.9)
-    augment, record = augmentation(config), Record([])
+    method = built(config)
+    if config.train.channels_last:
+        method = method.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(method.learning(), lr=0.1, momentum=0.9)
+    augment, recorder = augmentation(config, method), Recorder([])
+    how = {"precision": Precision(device=DEVICE), "accumulate": config.train.accumulate}
     with WaitsForNothing():
         views = augment(originals().to(DEVICE))
-        losses = train_step(method, views, 0, optimiser)
-        record.add(0, 0.1, losses)
+        losses = train_step(method, method.student, views, 0, optimiser, **how)
+        recorder.add(0, 0.1, losses)
     assert {loss.device for loss in losses.values()} == {DEVICE}
-    assert views.query.shape == (BATCH, 3, 64, 32)
+    assert views["query"].shape == (BATCH, 3, 64, 32)
 
 
 @pytest.mark.usefixtures("_no_autocast")
 @pytest.mark.parametrize("preset", ["luperson", "luperson-jitter"])
 @pytest.mark.parametrize("size", [(64, 32), (150, 60)])
 def test_no_preset_and_no_size_of_file_makes_augmentation_wait(preset: str, size: tuple[int, int]) -> None:
-    augment = augmentation(settings("--augment.preset", preset))
+    config = settings("--augment.preset", preset)
+    augment = augmentation(config, built(config))
     with WaitsForNothing():
-        assert augment(originals(*size).to(DEVICE)).key_patches.shape == (BATCH, 1, 3, 64, 32)
+        assert augment(originals(*size).to(DEVICE))["key_patches"].shape == (BATCH, 1, 3, 64, 32)
 
 
 def test_augmentation_of_labelled_images_does_not_wait() -> None:

@@ -187,7 +187,7 @@ def run(name: str, schema: type[Any], words: list[str]) -> int:
 
 def program(name: str) -> Any:
     """Import a program, and torch with it."""
-    home = "upreid" if name in ("pretrain", "finetune", "study", "demo") else "upreid.commands"
+    home = "upreid" if name in ("study", "demo") else "upreid.commands"
     return import_module(f"{home}.{name}")
 
 

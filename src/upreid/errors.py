@@ -37,3 +37,8 @@ def nearest(name: str, known: list[str]) -> str:
 
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(known))}"
+
+
+def first_line(error: BaseException, length: int = 120) -> str:
+    """Return the beginning of what an error says, or its kind where it says nothing."""
+    return str(error).splitlines()[0][:length] if str(error) else type(error).__name__

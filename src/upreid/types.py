@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 
@@ -44,12 +44,6 @@ class ImageBatch:
         return replace(self, pixels=self.pixels.pin_memory())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Views:
-    """What one training step looks at; normalised. `None`: the term that would need it has weight 0."""
-
-    query: Float[Tensor, "batch 3 height width"]
-    key: Float[Tensor, "batch 3 height width"]
-    original: Float[Tensor, "batch 3 height width"] | None = None
-    query_patches: Float[Tensor, "batch patches 3 patch_height patch_width"] | None = None
-    key_patches: Float[Tensor, "batch patches 3 patch_height patch_width"] | None = None
+Views = dict[str, Tensor]
+"""What one training step looks at, by the names that the method gave: normalised images [batch, 3, height, width], patches
+[batch, patches, 3, height, width], or labels [batch]. All have the same first axis."""

@@ -8,7 +8,7 @@ from PIL import Image
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
-from upreid.data.augment import PATCH_PRESETS, PRESETS, Augment
+from upreid.data.augment import Augment, OriginalView
 from upreid.data.dataset import LabelledImages, OriginalImages, SkipLedger, TrainingImages, collate, collate_labelled
 from upreid.data.records import Record
 from upreid.data.sources.recognise import open_source
@@ -122,9 +122,8 @@ def test_a_resumed_ledger_goes_on_counting():
 @pytest.mark.parametrize("size", [(64, 32), (100, 30), (300, 200), (20, 50)])
 def test_evaluation_sees_exactly_the_original_of_pre_training(tmp_path, size):
     paths = folder(tmp_path, 3, size=size)
-    look = {"preprocess": PREPROCESS, "patch_preset": PATCH_PRESETS["jitter"]}
-    augment = Augment(PRESETS["luperson"], **look, seed=0, original=True, patches=None)
-    original = augment(collate([originals(paths)[0, index] for index in range(3)])).original
+    augment = Augment({"original": OriginalView()}, preprocess=PREPROCESS, seed=0)
+    original = augment(collate([originals(paths)[0, index] for index in range(3)]))["original"]
     labelled = LabelledImages([Record(path=path) for path in paths], PREPROCESS)
     assert len(labelled) == 3
     assert_close(torch.stack([labelled[index] for index in range(3)]), original)

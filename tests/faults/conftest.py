@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from upreid.runtime.journal import read_journal
-from upreid.runtime.states import States
+from upreid.training.states import States
 
 STEPS, SAVE_EVERY = 24, 5
 SMALL = ["--model.channels", "4", "--model.embed-dim", "16", "--model.bn-groups", "2", "--contrast.queue", "16"]

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from upreid import method
 from upreid.losses.contrast import info_nce
+from upreid.methods import moco_v2
 from upreid.models import encoder
 
 
@@ -80,7 +80,7 @@ def loss_that_breaks(step: int) -> None:
     def broken(*tensors: torch.Tensor, **settings: float) -> torch.Tensor:
         return info_nce(*tensors, **settings) * (float("nan") if next(steps) >= step else 1.0)
 
-    method.info_nce = broken
+    moco_v2.info_nce = broken
 
 
 def small_files(room: int) -> None:
@@ -97,7 +97,7 @@ def step_that_hangs(step: int) -> None:
             time.sleep(0.05)
         return info_nce(*tensors, **settings)
 
-    method.info_nce = slow
+    moco_v2.info_nce = slow
 
 
 def defect(_: None) -> None:
@@ -106,4 +106,4 @@ def defect(_: None) -> None:
     def broken(*tensors: torch.Tensor, **settings: float) -> torch.Tensor:
         raise RuntimeError("a defect")
 
-    method.info_nce = broken
+    moco_v2.info_nce = broken

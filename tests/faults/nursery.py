@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import hooks
 
 import upreid.__main__
-import upreid.finetune
-import upreid.pretrain
+import upreid.commands.finetune
+import upreid.commands.pretrain
 
 
 def run(order: dict[str, Any]) -> int:

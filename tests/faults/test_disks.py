@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from upreid.runtime.states import States
+from upreid.training.states import States
 
 pytestmark = pytest.mark.slow
 ROOM = 2_000_000

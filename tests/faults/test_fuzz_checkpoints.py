@@ -16,12 +16,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from upreid.errors import InputError
+from upreid.errors import UpreidError
 from upreid.models.backbone import create_backbone
 from upreid.models.encoder import KEY, Encoder, EncoderHeader, is_encoder_file, load_encoder, save_encoder
 from upreid.models.foreign import read_checkpoint
 from upreid.models.foreign.opening import open_tensors
-from upreid.runtime.checkpoint import in_bytes, load_state
+from upreid.training.states import in_bytes, load_state
 
 pytestmark = pytest.mark.slow
 often = settings(settings.get_profile("often"), max_examples=300)
@@ -61,7 +61,7 @@ def accepts(action: Any, *words: Any) -> Any:
     refusal = ""
     try:
         return action(*words)
-    except InputError as error:
+    except UpreidError as error:
         refusal = str(error)
     assert len(refusal.splitlines()) == 1
     return None

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from upreid.build.saved import saved_config, share_done
 from upreid.config.command_line import known_flags, parse
 from upreid.config.finetune import FinetuneConfig
 from upreid.config.pretrain import MocoV2Config
@@ -23,6 +22,7 @@ from upreid.data.sources.recognise import open_source
 from upreid.data.splits import select
 from upreid.errors import InputError, UpreidError
 from upreid.runtime.journal import Journal, read_journal
+from upreid.training.saved import saved_config, share_done
 
 pytestmark = pytest.mark.slow
 often = settings(settings.get_profile("often"), max_examples=250)

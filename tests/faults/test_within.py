@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from upreid.runtime.states import States
+from upreid.training.states import States
 
 pytestmark = pytest.mark.slow
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from upreid.errors import InputError
-from upreid.runtime.checkpoint import in_bytes, load_state
+from upreid.errors import DataError, InputError, RunError
+from upreid.methods.schedule import cosine, ramp, staircase, warm_up, warmup_cosine
 from upreid.runtime.files import write_aside, write_text
 from upreid.runtime.folder import claim, wait_until_free
 from upreid.runtime.journal import Journal, read_journal
-from upreid.runtime.record import Record
-from upreid.runtime.schedule import cosine, ramp, staircase, warm_up, warmup_cosine
 from upreid.runtime.seed import permutation, uniforms
+from upreid.training.recorder import Recorder
+from upreid.training.states import in_bytes, load_state
 
 
 def test_a_file_takes_its_place_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_journal_drops_what_a_killed_run_wrote_beyond_its_state(tmp_path: Path
 
 def test_a_record_reads_losses_late_and_loses_none(tmp_path: Path) -> None:
     with Journal(tmp_path / "m") as journal:
-        record = Record([journal])
+        record = Recorder([journal])
         for step in range(13):
             record.add(step, 0.1, {"contrast": torch.tensor(float(step))})
         assert len(read_journal(tmp_path / "m")) == 10
@@ -56,10 +56,10 @@ def test_a_record_reads_losses_late_and_loses_none(tmp_path: Path) -> None:
 
 def test_a_record_names_the_step_and_the_term_that_broke(tmp_path: Path) -> None:
     with Journal(tmp_path / "m") as journal:
-        record = Record([journal])
+        record = Recorder([journal])
         record.add(0, 0.1, {"contrast": torch.tensor(1.0), "intrinsic": torch.tensor(2.0)})
         record.add(1, 0.1, {"contrast": torch.tensor(1.0), "intrinsic": torch.tensor(float("inf"))})
-        with pytest.raises(InputError, match="step 1: intrinsic is inf"):
+        with pytest.raises(RunError, match="step 1: intrinsic is inf"):
             record.read()
 
 
@@ -70,7 +70,7 @@ def test_a_state_comes_back_and_code_in_a_state_is_not_run(tmp_path: Path) -> No
     assert loaded["step"] == 3
     assert torch.equal(loaded["tensor"], state["tensor"])
     torch.save({"path": tmp_path}, tmp_path / "evil.pt")
-    with pytest.raises(InputError, match=r"evil\.pt cannot be read"):
+    with pytest.raises(DataError, match=r"evil\.pt cannot be read"):
         load_state(tmp_path / "evil.pt")
 
 

@@ -41,8 +41,8 @@ def test_every_cell_of_a_shipped_grid_has_a_command_line_that_its_program_reads(
 
 @pytest.mark.parametrize("name", shipped_grids())
 def test_pre_trainings_of_a_shipped_grid_can_be_planned(name: str, tmp_path: Path) -> None:
-    from upreid.build.plan import make_plan
-    from upreid.build.pretraining import patch_grid
+    from upreid.commands.pretrain import check_batch
+    from upreid.data.augment import PatchGrid
     from upreid.runtime.distributed import World
 
     for cell in cells_of(read_grid(name)):
@@ -50,8 +50,10 @@ def test_pre_trainings_of_a_shipped_grid_can_be_planned(name: str, tmp_path: Pat
             continue
         config = parsed(line_of(cell, Places(tmp_path), CPU))
         assert isinstance(config, MocoV2Config)
-        make_plan(config, 12 * cell.people["identities"], World())
-        patch_grid(config).patch_size(config.augment.height, config.augment.width)
+        check_batch(config, 12 * cell.people["identities"], World())
+        if config.intrinsic.source == "pixels":
+            grid = PatchGrid(rows=config.intrinsic.rows, columns=config.intrinsic.columns)
+            grid.patch_size(config.augment.height, config.augment.width)
 
 
 def test_downstream_starts_from_the_encoders_that_the_ablation_made() -> None:

@@ -14,28 +14,114 @@
 import itertools
 import json
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from upreid.build.diagnosis import TakenUp, embedded, gradient_norms, patch_vectors, take_up, views_of
-from upreid.build.pretraining import preprocess
+from upreid.commands.pretrain import method_of
 from upreid.config.diagnose import DiagnoseConfig
+from upreid.config.pretrain import PretrainConfig
 from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.records import Record, cameras, people
+from upreid.data.sources.recognise import open_source
+from upreid.data.sources.source import Source
 from upreid.errors import InputError
+from upreid.methods.method import Method, batch_size
+from upreid.methods.pretraining import Setup, preprocess
+from upreid.models.batchnorm import untracked
 from upreid.retrieval.features import features
 from upreid.retrieval.geometry import alignment, camera_bias, patch_discrimination, uniformity
-from upreid.runtime.compute import settle
+from upreid.runtime.compute import Compute, settle
 from upreid.runtime.console import progress, say
+from upreid.runtime.distributed import ALONE
 from upreid.runtime.files import write_text
+from upreid.training.feeds.unlabelled import UnlabelledFeed
+from upreid.training.saved import saved_config, saved_state
+from upreid.training.state import restore_method
+from upreid.training.states import States
+from upreid.training.step import Precision
+from upreid.types import Views
 
 PAIRS_AT_A_TIME = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenUp:
+    """A pre-training run as it was last saved; nothing done here is saved."""
+
+    config: PretrainConfig
+    hash: str
+    method: Method
+    compute: Compute
+    source: Source
+    step: int
+
+    @property
+    def precision(self) -> Precision:
+        """How the run computes."""
+        return Precision(device=self.compute.device, bf16=self.config.train.bf16)
+
+
+def take_up(folder: Path, compute: Compute, unlabelled: Path | None = None) -> TakenUp:
+    """Load a run's configuration and state; InputError where they do not belong together.
+
+    `unlabelled` is where its images are now, if they have moved.
+    """
+    saved = saved_config(folder, "pretrain")
+    config, state = saved.config, saved_state(folder, saved.hash, States(folder))
+    if state is None:
+        raise InputError(f"no state in {folder}: the run was stopped before its first save; resume it first")
+    wanted = config.data
+    source = open_source(unlabelled or wanted.root, cfs_share=wanted.cfs_share, patience=wanted.patience)
+    per_epoch = max(len(source) // config.train.batch, 1)
+    method = method_of(config, Setup(device=compute.device, num_images=len(source), steps_per_epoch=per_epoch))
+    method = method.to(compute.device)
+    restore_method(method, state, ALONE)
+    step = int(state["step"])
+    return TakenUp(config=config, hash=state["hash"], method=method, compute=compute, source=source, step=step)
+
+
+def views_of(run: TakenUp, *, images: int, seed: int) -> Iterator[Views]:
+    """Yield whole batches with every view, also those that no term of the run asks for; random numbers of `seed`."""
+    feed = UnlabelledFeed(
+        run.source,
+        run.method.diagnosis_views(),
+        preprocess=preprocess(run.config),
+        batch=run.config.train.batch,
+        seed=seed,
+        compute=run.compute,
+        unreadable_share=run.config.data.unreadable_share,
+    )
+    steps = max(min(images // feed.batch, feed.steps_per_epoch), 1)
+    yield from map(feed.prepare, feed.batches(0, steps))
+
+
+def gradient_norms(run: TakenUp, views: Views) -> dict[str, float]:
+    """Return the length of each loss's gradient in the backbone's parameters, with the full weight of the loss."""
+    method, whole = run.method, slice(0, batch_size(views))
+    method.train()
+    with untracked(method):
+        with run.precision.autocast():
+            targets = method.targets(views, run.step)
+            outputs = method.student(*method.inputs(views, whole))
+        losses = method.losses(outputs, views, targets, whole)
+    weights = method.weights(sys.maxsize)  # every ramp is over
+    parameters = list(method.encoder().backbone.parameters())
+    return {name: weights.get(name, 1.0) * length_of_gradient(loss, parameters) for name, loss in losses.items()}
+
+
+def length_of_gradient(loss: Tensor, parameters: Sequence[nn.Parameter]) -> float:
+    """Return the Euclidean norm over all parameters; the graph is kept for the next loss."""
+    parts = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    return torch.stack([part.float().norm() for part in parts if part is not None]).norm().item()
 
 
 def run(config: DiagnoseConfig) -> dict[str, Any]:
@@ -54,9 +140,7 @@ def run(config: DiagnoseConfig) -> dict[str, Any]:
         "dataset": labelled.name,
         "images": config.images,
         "batch": taken_up.config.train.batch,
-        "patches": [taken_up.config.intrinsic.rows, taken_up.config.intrinsic.columns],
-        "patch_source": taken_up.config.intrinsic.source,
-        "patch_preset": taken_up.config.intrinsic.preset,
+        **taken_up.method.diagnosis_protocol(),
         "seed": config.seed,
     }
     finite = {name: None if math.isnan(value) else value for name, value in numbers.items()}  # JSON has no NaN
@@ -72,20 +156,16 @@ def on_views(run: TakenUp, config: DiagnoseConfig) -> dict[str, float]:
     """Unlabelled images in new views: alignment, uniformity, patches, gradients; means over batches."""
     found: list[dict[str, float]] = []
     originals: list[Tensor] = []
-    network = run.method.network
+    method = run.method
     with progress("diagnosis", config.images, "images") as meter:
         for views in views_of(run, images=config.images, seed=config.seed):
-            assert views.original is not None
-            assert views.query_patches is not None
-            assert views.key_patches is not None
-            query, key, original = (embedded(network, view) for view in (views.query, views.key, views.original))
+            query, key, original = (method.embeddings(views[name]) for name in ("query", "key", "original"))
             originals.append(original)
             numbers = {"alignment": alignment(query, key), "alignment_original": alignment(query, original)}
-            patches = views.query_patches, views.key_patches
-            for prefix, head in {"": None, "head_": network.patch_head}.items():
-                if not prefix or head is not None:
-                    vectors = [patch_vectors(network, some, head) for some in patches]
-                    numbers |= on_patches(prefix, *vectors)
+            if "query_patches" in views:
+                vectors = [method.patch_vectors(views[name]) for name in ("query_patches", "key_patches")]
+                for prefix in vectors[0]:
+                    numbers |= on_patches(prefix, *(some[prefix] for some in vectors))
             lengths = gradient_norms(run, views)
             found.append(numbers | {f"gradient_{name}": value for name, value in lengths.items()})
             meter.advance(len(query))
@@ -106,7 +186,7 @@ def on_patches(
 def on_people(run: TakenUp, labelled: Benchmark) -> dict[str, float]:
     """Labelled images by the backbone's features, as retrieval uses them."""
     records = [*labelled.query, *labelled.gallery]
-    backbone = run.method.network.backbone.eval()
+    backbone = run.method.encoder().backbone.eval()
     vectors = F.normalize(features(lambda images, _: backbone(images), records, preprocess(run.config), run.compute))
     ids, seen = torch.tensor(people(records)), torch.tensor(cameras(records))
     bias = camera_bias(vectors, ids, seen)

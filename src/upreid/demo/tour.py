@@ -4,7 +4,6 @@ import json
 from functools import partial
 from typing import Any
 
-from upreid.build.saved import encoder_is_whole, share_done
 from upreid.config.files import to_dict
 from upreid.config.tours import DemoConfig
 from upreid.demo.page import write_page
@@ -19,6 +18,7 @@ from upreid.runtime.jobs import Job, run_jobs
 from upreid.runtime.resume import continued
 from upreid.synthetic.corpus_folder import folders_there
 from upreid.synthetic.settings import CorpusSettings
+from upreid.training.saved import encoder_is_whole, share_done
 
 RECIPES = {"moco": "moco-laptop", "upreid": "laptop"}
 WORK = {"synth": 1.0, "moco": 4.0, "upreid": 9.0, "finetune": 0.6}

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import partial
 
-from upreid.build.saved import encoder_is_whole, share_done
 from upreid.config.study import Grid
 from upreid.runtime.jobs import Job
 from upreid.runtime.resume import continued
@@ -12,6 +11,7 @@ from upreid.study.lines import Machine, identity, line_of, parsed, synth_line
 from upreid.study.places import Places
 from upreid.study.results import read_result, write_result
 from upreid.synthetic.corpus_folder import folders_there
+from upreid.training.saved import encoder_is_whole, share_done
 
 MOCO_STEPS = {"consistency": 0.25, "intrinsic": 1.0}
 """What each term adds to a step, in MoCo steps: its share of the pixels."""

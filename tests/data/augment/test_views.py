@@ -7,7 +7,16 @@ from PIL import Image, ImageFilter
 from torch.testing import assert_close
 from torchvision.transforms import functional as vision
 
-from upreid.data.augment import PATCH_PRESETS, PRESETS, Augment, Augmentation, PatchGrid
+from upreid.data.augment import (
+    PATCH_PRESETS,
+    PRESETS,
+    Augment,
+    Augmentation,
+    OriginalView,
+    PatchGrid,
+    PatchView,
+    StrongView,
+)
 from upreid.data.augment.parameters import draw_crops, draw_flips, draw_look, image_numbers
 from upreid.data.augment.presets import PATCH
 from upreid.errors import InputError
@@ -33,8 +42,13 @@ def as_batch(pictures, indices=None, epoch=0):
 
 def augment(name="luperson", seed=0, original=True, patches=GRID, patch_preset=PATCH):
     preset = PRESETS[name] if isinstance(name, str) else name
-    wanted = {"original": original, "patches": patches, "patch_preset": patch_preset}
-    return Augment(preset, preprocess=PREPROCESS, seed=seed, **wanted)
+    views = {"query": StrongView(preset=preset), "key": StrongView(preset=preset)}
+    if original:
+        views["original"] = OriginalView()
+    if patches:
+        how = {"preset": patch_preset, "grid": patches, "flip_probability": preset.flip_probability}
+        views |= {f"{one}_patches": PatchView(stream=f"patches-{one}", **how) for one in ("query", "key")}
+    return Augment(views, preprocess=PREPROCESS, seed=seed)
 
 
 def in_pillow(picture, row, view, preset, batch):
@@ -75,33 +89,33 @@ def test_views_agree_with_the_pillow_pipeline_for_the_same_parameters(preset, wo
     ours = augment(preset)(batch)
     for view in ("query", "key"):
         expected = torch.stack([in_pillow(image, row, view, preset, batch) for row, image in enumerate(pictures)])
-        difference = (getattr(ours, view) - expected).abs() * torch.tensor(STD)[:, None, None] * 255
+        difference = (ours[view] - expected).abs() * torch.tensor(STD)[:, None, None] * 255
         assert difference.max() < worst
         assert difference.mean() < average
-        erased = [(views == 0).all(dim=1) for views in (getattr(ours, view), expected)]
+        erased = [(views == 0).all(dim=1) for views in (ours[view], expected)]
         assert torch.equal(*erased)
 
 
 def test_the_original_is_the_resized_and_normalised_picture():
     picture = photograph(128, 64, 0)
     expected = vision.normalize(vision.to_tensor(picture.resize((32, 64), Image.Resampling.BILINEAR)), MEAN, STD)
-    difference = (augment()(as_batch([picture])).original[0] - expected).abs() * torch.tensor(STD)[:, None, None]
+    difference = (augment()(as_batch([picture]))["original"][0] - expected).abs() * torch.tensor(STD)[:, None, None]
     assert difference.max() < 1.01 / 255
 
 
 def test_eight_identical_images_come_out_as_eight_different_ones():
     views = augment()(as_batch([photograph(128, 64, 0)] * 8))
-    assert len({image.numpy().tobytes() for image in (*views.query, *views.key)}) == 16
-    patches = torch.cat([views.query_patches, views.key_patches]).flatten(0, 1)  # a few draw no change at all
+    assert len({image.numpy().tobytes() for image in (*views["query"], *views["key"])}) == 16
+    patches = torch.cat([views["query_patches"], views["key_patches"]]).flatten(0, 1)  # a few draw no change at all
     assert len({patch.numpy().tobytes() for patch in patches}) > 0.95 * 2 * 8 * GRID.num_patches
-    assert len({image.numpy().tobytes() for image in views.original}) == 1
+    assert len({image.numpy().tobytes() for image in views["original"]}) == 1
 
 
 def test_the_same_batch_gives_the_same_views_bit_for_bit():
     batch = as_batch([photograph(128, 64, seed) for seed in range(20)])
     first, second = augment("luperson-jitter")(batch), augment("luperson-jitter")(batch)
     for name in NAMES:
-        assert torch.equal(getattr(first, name), getattr(second, name)), name
+        assert torch.equal(first[name], second[name]), name
 
 
 def test_views_belong_to_the_image_wherever_it_stands_in_whatever_batch():
@@ -109,7 +123,7 @@ def test_views_belong_to_the_image_wherever_it_stands_in_whatever_batch():
     large = augment("luperson-jitter")(as_batch(pictures))
     small = augment("luperson-jitter")(as_batch([pictures[i] for i in (17, 3, 8)], indices=[17, 3, 8]))
     for name in NAMES:
-        assert_close(getattr(small, name), getattr(large, name)[[17, 3, 8]], atol=1e-4, rtol=1e-4)
+        assert_close(small[name], large[name][[17, 3, 8]], atol=1e-4, rtol=1e-4)
 
 
 def test_a_larger_canvas_changes_nothing():
@@ -118,7 +132,7 @@ def test_a_larger_canvas_changes_nothing():
     canvas[:, :, :100, :50] = batch.pixels
     padded, plain = augment()(replace(batch, pixels=canvas)), augment()(batch)
     for name in NAMES:
-        assert_close(getattr(padded, name), getattr(plain, name), atol=1e-4, rtol=1e-4)
+        assert_close(padded[name], plain[name], atol=1e-4, rtol=1e-4)
 
 
 def test_boxes_are_drawn_in_the_file_and_carried_over_to_what_decoding_left_of_it():
@@ -126,9 +140,9 @@ def test_boxes_are_drawn_in_the_file_and_carried_over_to_what_decoding_left_of_i
     whole = as_batch([full])
     half = as_batch([full.resize((64, 256), Image.Resampling.BILINEAR)])  # one axis only
     shrunk = replace(half, file_sizes=whole.file_sizes)
-    difference = augment()(shrunk).query - augment()(whole).query
+    difference = augment()(shrunk)["query"] - augment()(whole)["query"]
     assert difference.abs().mean() < 0.03
-    assert (augment()(half).query - augment()(whole).query).abs().mean() > 0
+    assert (augment()(half)["query"] - augment()(whole)["query"]).abs().mean() > 0
 
 
 @pytest.mark.parametrize("change", [{"epoch": 1}, {"indices": torch.arange(5, 9)}])
@@ -136,7 +150,7 @@ def test_another_epoch_or_image_gets_other_views(change):
     batch = as_batch([photograph(128, 64, 0)] * 4)
     first, second = augment()(batch), augment()(replace(batch, **change))
     for name in ("query", "key", "query_patches", "key_patches"):
-        for a, b in zip(getattr(first, name), getattr(second, name), strict=True):
+        for a, b in zip(first[name], second[name], strict=True):
             assert not torch.equal(a, b), name
 
 
@@ -144,26 +158,33 @@ def test_mixed_precision_around_it_changes_nothing():
     batch = as_batch([photograph(128, 64, 0)] * 4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = augment()(batch)
-    assert mixed.query.dtype == torch.float32
-    assert torch.equal(mixed.query, augment()(batch).query)
+    assert mixed["query"].dtype == torch.float32
+    assert torch.equal(mixed["query"], augment()(batch)["query"])
 
 
 def test_another_seed_gives_other_views():
     batch = as_batch([photograph(128, 64, 0)] * 4)
-    for a, b in zip(augment(seed=0)(batch).query, augment(seed=1)(batch).query, strict=True):
+    for a, b in zip(augment(seed=0)(batch)["query"], augment(seed=1)(batch)["query"], strict=True):
         assert not torch.equal(a, b)
 
 
 def test_views_lie_in_memory_as_networks_expect_them():
     views = augment()(as_batch([photograph(100, 50, seed) for seed in range(40)]))
-    assert all(getattr(views, name).is_contiguous() for name in NAMES)
+    assert all(views[name].is_contiguous() for name in NAMES)
 
 
 def test_views_that_nobody_wants_are_not_made():
     views = augment(original=False, patches=None)(as_batch([photograph(128, 64, 0)]))
-    assert views.original is None
-    assert views.query_patches is None
-    assert views.key_patches is None
+    assert views.keys() == {"query", "key"}
+
+
+def test_a_view_may_have_a_size_of_its_own():
+    crop = StrongView(preset=PRESETS["luperson"], height=32, width=16)
+    views = Augment({"local": crop, "whole": OriginalView()}, preprocess=PREPROCESS, seed=0)(
+        as_batch([photograph(128, 64, seed) for seed in range(3)])
+    )
+    assert views["local"].shape == (3, 3, 32, 16)
+    assert views["whole"].shape == (3, 3, 64, 32)
 
 
 def test_both_versions_of_the_patches_are_mirrored_together():
@@ -171,7 +192,7 @@ def test_both_versions_of_the_patches_are_mirrored_together():
     ramp = np.tile(np.arange(0, 256, 4, dtype=np.uint8)[None, :, None], (128, 1, 3))
     batch = as_batch([Image.fromarray(ramp)] * 32)
     views = augment()(batch)
-    rises = [(tiles[..., -1] - tiles[..., 0]).flatten(1) for tiles in (views.query_patches, views.key_patches)]
+    rises = [(tiles[..., -1] - tiles[..., 0]).flatten(1) for tiles in (views["query_patches"], views["key_patches"])]
     directions = [rise.median(dim=1).values.sign() for rise in rises]
     assert torch.equal(*directions)
     assert set(directions[0].tolist()) == {-1.0, 1.0}
@@ -181,8 +202,8 @@ def test_patches_show_the_place_of_the_original_that_their_position_says():
     mild = replace(PRESETS["luperson"], flip_probability=0.0)
     picture = photograph(128, 64, 0)
     views = augment(mild)(as_batch([picture] * 16))
-    expected = GRID.cut(views.original)
-    for version in (views.query_patches, views.key_patches):
+    expected = GRID.cut(views["original"])
+    for version in (views["query_patches"], views["key_patches"]):
         typical = version.median(dim=0).values
         distances = (typical[:, None] - expected[0][None]).abs().mean(dim=(2, 3, 4))
         assert distances.argmin(dim=1).tolist() == list(range(GRID.num_patches))
@@ -192,15 +213,15 @@ def test_patches_show_the_place_of_the_original_that_their_position_says():
 def test_patches_with_nothing_switched_on_are_those_of_the_original():
     still = replace(PRESETS["luperson"], flip_probability=0.0)
     views = augment(still, patch_preset=Augmentation())(as_batch([photograph(128, 64, 0)]))
-    for version in (views.query_patches, views.key_patches):
-        assert_close(version, GRID.cut(views.original))
+    for version in (views["query_patches"], views["key_patches"]):
+        assert_close(version, GRID.cut(views["original"]))
 
 
 @pytest.mark.parametrize("name", PATCH_PRESETS)
 def test_only_jittered_patches_change_their_hue(name):
     red = Image.new("RGB", (64, 128), (200, 60, 60))
     views = augment(patch_preset=replace(PATCH_PRESETS[name], erase_probability=0.0))(as_batch([red] * 32))
-    levels = views.query_patches * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
+    levels = views["query_patches"] * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
     turned = (levels[:, :, 1] - levels[:, :, 2]).abs().amax(dim=(2, 3)) > 0.02
     assert turned.any() == (name == "jitter")
 
@@ -211,13 +232,13 @@ def test_a_batch_in_several_chunks_equals_its_images_one_by_one():
     for row in (0, 16, 34):
         alone = augment()(as_batch([pictures[row]], indices=[row]))
         for name in NAMES:
-            assert_close(getattr(alone, name)[0], getattr(together, name)[row], atol=1e-4, rtol=1e-4)
+            assert_close(alone[name][0], together[name][row], atol=1e-4, rtol=1e-4)
 
 
 def test_nothing_switched_on_gives_the_original():
     whole = Augmentation(crop_area=(1.0, 1.0), crop_ratio=(0.5, 0.5))
     views = augment(whole)(as_batch([photograph(128, 64, 0), photograph(128, 64, 1)]))
-    assert_close(views.query, views.original, atol=1e-5, rtol=1e-5)
+    assert_close(views["query"], views["original"], atol=1e-5, rtol=1e-5)
 
 
 def test_a_grid_that_does_not_fit_is_refused_at_once():

@@ -2,6 +2,16 @@
 
 from upreid.data.augment.patches import PatchGrid
 from upreid.data.augment.presets import PATCH_PRESETS, PRESETS, Augmentation
-from upreid.data.augment.views import Augment
+from upreid.data.augment.views import Augment, OriginalView, PatchView, StrongView, ViewRequest
 
-__all__ = ["PATCH_PRESETS", "PRESETS", "Augment", "Augmentation", "PatchGrid"]
+__all__ = [
+    "PATCH_PRESETS",
+    "PRESETS",
+    "Augment",
+    "Augmentation",
+    "OriginalView",
+    "PatchGrid",
+    "PatchView",
+    "StrongView",
+    "ViewRequest",
+]

@@ -1,5 +1,8 @@
 """From a batch of decoded originals to the views of one training step, on the device of the batch."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -26,52 +29,76 @@ PIXELS_PER_CHUNK = 2**19
 """On a CPU a chunk's views (16 of 256 x 128) stay in the cache; other devices take the batch whole."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class StrongView:
+    """Asks for a view that is cropped, resized and mirrored at random, and changed in look."""
+
+    preset: Augmentation
+    height: int | None = None
+    """Height in pixels; the input's where not given. Local crops are smaller than the input."""
+    width: int | None = None
+    """Width in pixels; the input's where not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OriginalView:
+    """Asks for the picture as evaluation sees it: resized and normalised, nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchView:
+    """Asks for local patches of the original; mirrored or not once per image, then each is changed in look by itself.
+
+    All patch views of an image are mirrored alike, so that a position means the same part of the body in each.
+    """
+
+    preset: Augmentation
+    grid: PatchGrid
+    stream: str
+    """Name of the random numbers, which set apart the versions of one patch."""
+    flip_probability: float = 0.5
+    """How often all patches of an image are mirrored."""
+
+
+ViewRequest = StrongView | OriginalView | PatchView
+
+
 class Augment:
-    """Make `Views` of a batch; the same (seed, epoch, index of the image) gives the same views.
+    """Make views of a batch; the same (seed, epoch, index of the image) gives the same views.
 
     In the same batch the views are equal bit for bit; in another batch, position or rank up to rounding
     (`torch.testing.assert_close`), because matrix products are as large as the batch needs.
 
-    - `preset`: what happens to query and key; `patch_preset`: to each patch.
-    - `original`: whether the un-augmented view is wanted.
-    - `patches`: the grid, or `None` where no patches are wanted. They are cut from the un-augmented original,
-      mirrored or not once per image, then each patch of each version is augmented by itself.
+    `requests` says which views are made, by name. The random numbers of a strong view belong to its name.
     """
 
-    def __init__(
-        self,
-        preset: Augmentation,
-        *,
-        preprocess: Preprocess,
-        seed: int,
-        original: bool,
-        patches: PatchGrid | None,
-        patch_preset: Augmentation,
-    ) -> None:
-        self.preset, self.preprocess, self.seed = preset, preprocess, seed
-        self.patch_preset = patch_preset
-        self.is_original_wanted, self.patches = original, patches
-        if patches is not None:
-            patches.patch_size(preprocess.height, preprocess.width)  # refuses a grid that does not fit
+    def __init__(self, requests: Mapping[str, ViewRequest], *, preprocess: Preprocess, seed: int) -> None:
+        self.requests, self.preprocess, self.seed = dict(requests), preprocess, seed
+        for request in self.requests.values():
+            if isinstance(request, PatchView):
+                request.grid.patch_size(preprocess.height, preprocess.width)  # refuses a grid that does not fit
 
     def __call__(self, batch: ImageBatch) -> Views:
-        """Make the views that are wanted; the others are `None`."""
+        """Make the views that were asked for."""
         with torch.autocast(batch.pixels.device.type, enabled=False):  # pixels need more than 8 bits of mantissa
             return self._views(batch)
 
     def _views(self, batch: ImageBatch) -> Views:
-        query, key = self._view(batch, "query"), self._view(batch, "key")
-        if not self.is_original_wanted and self.patches is None:
-            return Views(query=query, key=key)
+        views: Views = {}
+        for name, request in self.requests.items():
+            if isinstance(request, StrongView):
+                views[name] = self._view(batch, name, request)
+        if len(views) == len(self.requests):
+            return views
         whole = self._whole(batch)
-        query_patches = key_patches = None
-        if self.patches is not None:
-            query_patches = self._patches(batch, whole, self.patches, "patches-query")
-            key_patches = self._patches(batch, whole, self.patches, "patches-key")
-        original = None
-        if self.is_original_wanted:  # after the patches: it overwrites `whole`
-            original = normalise(whole, self.preprocess.mean, self.preprocess.std)
-        return Views(query=query, key=key, original=original, query_patches=query_patches, key_patches=key_patches)
+        for name, request in self.requests.items():
+            if isinstance(request, PatchView):
+                views[name] = self._patches(batch, whole, request)
+        for name, request in self.requests.items():  # after the patches: normalising overwrites `whole`
+            if isinstance(request, OriginalView):
+                views[name] = normalise(whole, self.preprocess.mean, self.preprocess.std)
+                break
+        return views
 
     def _whole(self, batch: ImageBatch) -> Images:
         height, width = self.preprocess.height, self.preprocess.width
@@ -82,15 +109,15 @@ class Augment:
     def _numbers(self, batch: ImageBatch, view: str) -> Numbers:
         return image_numbers(self.seed, batch.epoch, batch.indices.numpy(), view)
 
-    def _view(self, batch: ImageBatch, name: str) -> Images:
+    def _view(self, batch: ImageBatch, name: str, request: StrongView) -> Images:
         """Crop, resize and mirror, then change the look."""
-        height, width = self.preprocess.height, self.preprocess.width
+        height, width = request.height or self.preprocess.height, request.width or self.preprocess.width
         numbers = self._numbers(batch, name)
-        look = draw_look(numbers, self.preset, height, width)
+        look = draw_look(numbers, request.preset, height, width)
         sigma = None
         if look.jitter is None:  # only grey stands between resizing and blur, and it can wait: one matrix does both
             sigma, look = look.sigma, without_blur(look)
-        vertical, horizontal = self._spans(batch, numbers, sigma)
+        vertical, horizontal = spans_of_crops(batch, numbers, request.preset, sigma)
 
         def make(some: slice) -> Images:
             views = resample(batch.pixels[some], part(vertical, some), part(horizontal, some), height, width)
@@ -98,22 +125,12 @@ class Augment:
 
         return torch.cat([make(some) for some in _chunks(batch.pixels, height * width)])
 
-    def _spans(
-        self, batch: ImageBatch, numbers: Numbers, sigma: Float[np.ndarray, " batch"] | None
-    ) -> tuple[Span, Span]:
-        """Draw crop boxes in the file's pixels and carry them over to the canvas."""
-        boxes = draw_crops(numbers, self.preset, batch.file_sizes.numpy())
-        shrunk_y, shrunk_x = (batch.extents.numpy() / batch.file_sizes.numpy()).T
-        vertical = Span(start=boxes.top * shrunk_y, length=boxes.height * shrunk_y, sigma=sigma)
-        is_flipped = draw_flips(numbers, self.preset.flip_probability)
-        start, length = boxes.left * shrunk_x, boxes.width * shrunk_x
-        return vertical, Span(start=start, length=length, is_flipped=is_flipped, sigma=sigma)
-
-    def _patches(self, batch: ImageBatch, whole: Images, grid: PatchGrid, name: str) -> Patches:
-        """Cut one version from the originals, mirrored alike for both versions; then each patch is on its own."""
-        flips = draw_flips(self._numbers(batch, "patches"), self.preset.flip_probability)
-        numbers = patch_numbers(self._numbers(batch, name), grid.num_patches)
-        look = draw_look(numbers, self.patch_preset, *grid.patch_size(self.preprocess.height, self.preprocess.width))
+    def _patches(self, batch: ImageBatch, whole: Images, request: PatchView) -> Patches:
+        """Cut one version from the originals, mirrored alike for all versions; then each patch is on its own."""
+        grid = request.grid
+        flips = draw_flips(self._numbers(batch, "patches"), request.flip_probability)
+        numbers = patch_numbers(self._numbers(batch, request.stream), grid.num_patches)
+        look = draw_look(numbers, request.preset, *grid.patch_size(self.preprocess.height, self.preprocess.width))
 
         def make(some: slice) -> Patches:
             is_flipped = send(flips[some], whole.device)[:, None, None, None]
@@ -122,6 +139,18 @@ class Augment:
             return apply_look(tiles.flatten(0, 1), part(look, flat), self.preprocess).view(tiles.shape)
 
         return torch.cat([make(some) for some in _chunks(whole, whole[0, 0].numel())])
+
+
+def spans_of_crops(
+    batch: ImageBatch, numbers: Numbers, preset: Augmentation, sigma: Float[np.ndarray, " batch"] | None
+) -> tuple[Span, Span]:
+    """Draw crop boxes in the file's pixels and carry them over to the canvas."""
+    boxes = draw_crops(numbers, preset, batch.file_sizes.numpy())
+    shrunk_y, shrunk_x = (batch.extents.numpy() / batch.file_sizes.numpy()).T
+    vertical = Span(start=boxes.top * shrunk_y, length=boxes.height * shrunk_y, sigma=sigma)
+    is_flipped = draw_flips(numbers, preset.flip_probability)
+    start, length = boxes.left * shrunk_x, boxes.width * shrunk_x
+    return vertical, Span(start=start, length=length, is_flipped=is_flipped, sigma=sigma)
 
 
 def _chunks(images: Tensor, pixels: int) -> list[slice]:

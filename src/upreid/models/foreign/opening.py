@@ -12,9 +12,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from upreid.errors import InputError
+from upreid.errors import InputError, first_line
 from upreid.runtime.archive import check_archive
-from upreid.runtime.checkpoint import short
 
 
 def open_tensors(path: Path) -> dict[str, Tensor]:
@@ -56,7 +55,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is cut short or no safetensors file ({short(error)}); fetch it again") from error
+        raise InputError(f"{path} is cut short or no safetensors file ({first_line(error)}); fetch it again") from error
 
 
 def read_torch(path: Path) -> object:

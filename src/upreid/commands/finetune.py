@@ -1,0 +1,152 @@
+"""`upreid finetune`: train an encoder on a labelled set (BoT, MGN, TransReID), and evaluate it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from upreid.commands.number_checks import check_finetuning as check_numbers
+from upreid.commands.starting_point import starting_point
+from upreid.config.finetune import FinetuneConfig
+from upreid.data.augment.downstream import DownstreamAugment, black
+from upreid.data.benchmarks import Benchmark, open_benchmark
+from upreid.data.benchmarks.checkup import refuse_faults
+from upreid.data.training_part import in_words, split_facts, training_part
+from upreid.errors import InputError
+from upreid.methods import supervised
+from upreid.methods.schedule import cosine, staircase, warm_up
+from upreid.models.encoder import Encoder, read_file, rebuild, skeleton
+from upreid.retrieval.evaluation import encoding, identity_of, rank_sides, say_result
+from upreid.retrieval.features import encode_sides
+from upreid.runtime.distributed import from_lead
+from upreid.runtime.files import write_text
+from upreid.training.feeds.labelled import LabelledFeed
+from upreid.training.launch import Context, Parts, Program, fit
+from upreid.training.loop import Plan
+from upreid.training.optimiser import make_optimiser
+from upreid.training.saved import saved_config
+from upreid.types import Preprocess
+
+PROGRAM = Program(name="finetune", what="fine-tuning", workers_on_gpu=4)
+
+
+def run(config: FinetuneConfig) -> int:
+    """Train from the start, then evaluate; return the exit code: 0, or 128 + the signal that asked to stop."""
+    return fit(lambda context: parts(config, context), config, program=PROGRAM)
+
+
+def resume(folder: Path) -> int:
+    """Go on from the last state in `folder`, with the configuration that it was started with."""
+    saved = saved_config(folder, PROGRAM.name)
+    return fit(
+        lambda context: parts(saved.config, context), saved.config, program=PROGRAM, hash_=saved.hash, resumes=True
+    )
+
+
+def parts(config: FinetuneConfig, context: Context) -> Parts:
+    """Build what a fine-tuning consists of; everything that can go wrong before the first step goes wrong here."""
+    check_numbers(config)
+    check_head(config)
+    labelled = open_benchmark(config.data.name, config.data.root, quiet=not context.world.is_lead)
+    records = training_part(config.data, labelled.train)
+    remarks = refuse_faults(labelled)
+    start, origins = start_of(config, context)
+    train = config.train
+    feed = LabelledFeed(
+        records,
+        preprocess=start.preprocess,
+        augment=augmentation(config, start.preprocess),
+        identities=train.identities,
+        images=train.images,
+        seed=train.seed,
+        compute=context.compute,
+        accumulate=train.accumulate,
+        world=context.world,
+        unreadable_share=config.data.unreadable_share,
+    )
+    facts = split_facts(config.data, records, len(labelled.train))
+    method = supervised.build(
+        config,
+        start,
+        cameras=sorted(set(feed.cameras.tolist())),
+        num_people=feed.num_people,
+        trained_on=in_words(config.data, facts),
+        steps_per_epoch=feed.steps_per_epoch,
+        world=context.world,
+    )
+    plan, optim = plan_of(config, feed.steps_per_epoch), config.optim
+    counted = (
+        f"{facts['training_images']} images of {facts['training_people']} people, "
+        f"{plan.steps_per_epoch} steps per epoch, {plan.steps} steps"
+    )
+    return Parts(
+        method=method,
+        feed=feed,
+        plan=plan,
+        optimiser=lambda some: make_optimiser(optim.name, some, lr=optim.lr, weight_decay=optim.weight_decay),
+        sentences=[*remarks, *origins, counted],
+        finish=lambda: finish(config, labelled, facts, context),
+    )
+
+
+def start_of(config: FinetuneConfig, context: Context) -> tuple[Encoder, list[str]]:
+    """Return the encoder to begin with; a resumed run has its own, and does not read `--init` again."""
+    if context.header is None:
+        return starting_point(config)
+    header = replace(context.header, head=None)
+    return skeleton(header), [f"backbone {header.backbone} as the run has it"]
+
+
+def check_head(config: FinetuneConfig) -> None:
+    """Refuse options of one head on another."""
+    head = config.head
+    if head.name != "transreid" and (head.camera_weight or head.jigsaw):
+        raise InputError(
+            f"--head.camera-weight and --head.jigsaw belong to --head.name transreid, and this one is {head.name}"
+        )
+
+
+def augmentation(config: FinetuneConfig, preprocess: Preprocess) -> DownstreamAugment:
+    """Pad and crop, mirror, erase."""
+    wanted = config.input
+    colours = {"mean": (0.0, 0.0, 0.0), "black": black(preprocess.mean, preprocess.std)}
+    return DownstreamAugment(
+        seed=config.train.seed,
+        pad=wanted.pad,
+        flip_probability=wanted.flip_probability,
+        erase_probability=wanted.erase_probability,
+        pad_colour=colours[wanted.pad_colour],
+        erase_colour=colours[wanted.erase_colour],
+    )
+
+
+def plan_of(config: FinetuneConfig, steps_per_epoch: int) -> Plan:
+    """Turn epochs into steps: a warm-up, then a staircase or a cosine."""
+    train, optim = config.train, config.optim
+    steps = train.steps if train.steps is not None else max(round(train.epochs * steps_per_epoch), 1)
+    length = optim.warmup_steps
+    if length is None:
+        length = min(round(optim.warmup_epochs * steps_per_epoch), steps)
+    milestones = tuple(round(epoch * steps_per_epoch) for epoch in optim.milestones)
+    first = max(length, round(optim.plateau_epochs * steps_per_epoch))
+
+    def lr(step: int) -> float:
+        begin = optim.lr * warm_up(step, length=length, start=optim.warmup_start)
+        if optim.schedule == "cosine":
+            return begin * cosine(step, first=first, total=steps, last=optim.final_lr / optim.lr)
+        return begin * staircase(step, milestones=milestones)
+
+    return Plan(steps=steps, steps_per_epoch=steps_per_epoch, lr=lr)
+
+
+def finish(config: FinetuneConfig, labelled: Benchmark, split: dict[str, Any], context: Context) -> None:
+    """Evaluate what was saved, all ranks together; rank 0 writes the numbers."""
+    path, compute, world = config.out / "encoder.safetensors", context.compute, context.world
+    encoder = rebuild(path, *from_lead(lambda: read_file(path), world), device=compute.device)
+    how = labelled, encoder.preprocess, compute, config.test
+    sides = encode_sides(encoding(encoder, config.test), *how, world=world)
+    if world.is_lead:
+        result = rank_sides(sides)
+        result["protocol"] |= {**identity_of(path, encoder, config.test), **split}
+        write_text(config.out / "retrieval.json", json.dumps(result, indent=2) + "\n")
+        say_result(result)

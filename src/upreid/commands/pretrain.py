@@ -1,0 +1,116 @@
+"""`upreid pretrain`: unlabelled person images in, an encoder out, by any method of `config/methods.py`."""
+
+from importlib import import_module
+from pathlib import Path
+
+from upreid.commands.number_checks import check_pretraining as check_numbers
+from upreid.config.methods import METHODS
+from upreid.config.pretrain import PretrainConfig
+from upreid.data.sources.recognise import open_source
+from upreid.data.sources.source import Source
+from upreid.errors import InputError
+from upreid.methods.method import Method
+from upreid.methods.pretraining import Setup, preprocess
+from upreid.methods.schedule import warmup_cosine
+from upreid.runtime.distributed import World
+from upreid.training.feeds.unlabelled import UnlabelledFeed
+from upreid.training.launch import Context, Parts, Program, fit
+from upreid.training.loop import Plan
+from upreid.training.optimiser import make_optimiser
+from upreid.training.saved import saved_config
+
+PROGRAM = Program(name="pretrain", what="pre-training", workers_on_gpu=8)
+
+
+def run(config: PretrainConfig) -> int:
+    """Train from the start; return the exit code: 0, or 128 + the signal that asked to stop."""
+    return fit(lambda context: parts(config, context), config, program=PROGRAM)
+
+
+def resume(folder: Path) -> int:
+    """Go on from the last state in `folder`, with the configuration that it was started with."""
+    saved = saved_config(folder, PROGRAM.name)
+    return fit(
+        lambda context: parts(saved.config, context), saved.config, program=PROGRAM, hash_=saved.hash, resumes=True
+    )
+
+
+def parts(config: PretrainConfig, context: Context) -> Parts:
+    """Build what a pre-training consists of."""
+    check_numbers(config)
+    wanted, world = config.data, context.world
+    source = open_source(wanted.root, cfs_share=wanted.cfs_share, patience=wanted.patience)
+    check_batch(config, len(source), world)
+    per_epoch = len(source) // config.train.batch
+    setup = Setup(device=context.compute.device, num_images=len(source), steps_per_epoch=per_epoch, world=world)
+    method = method_of(config, setup)
+    feed = UnlabelledFeed(
+        source,
+        method.views(),
+        preprocess=preprocess(config),
+        batch=config.train.batch,
+        seed=config.train.seed,
+        compute=context.compute,
+        world=world,
+        unreadable_share=wanted.unreadable_share,
+    )
+    plan, optim = plan_of(config, per_epoch), config.optim
+    momentum = {"momentum": optim.momentum, "weight_decay": optim.weight_decay}
+    return Parts(
+        method=method,
+        feed=feed,
+        plan=plan,
+        optimiser=lambda learning: make_optimiser(optim.name, learning, lr=optim.lr, **momentum),
+        sentences=sentences(config, source, plan),
+        resolved={"lr": peak_lr(config)},
+    )
+
+
+def method_of(config: PretrainConfig, setup: Setup) -> Method:
+    """Build the method that the configuration names."""
+    return import_module(METHODS[config.method].module).build(config, setup)
+
+
+def plan_of(config: PretrainConfig, steps_per_epoch: int) -> Plan:
+    """Turn epochs into steps: a linear warm-up, then half a cosine to 0."""
+    train = config.train
+    steps = train.steps if train.steps is not None else max(round(train.epochs * steps_per_epoch), 1)
+    warmup, peak = round(config.optim.warmup_epochs * steps_per_epoch), peak_lr(config)
+    return Plan(
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+        lr=lambda step: peak * warmup_cosine(step, total=steps, warmup=warmup),
+    )
+
+
+def peak_lr(config: PretrainConfig) -> float:
+    """Scale the learning rate linearly with the batch."""
+    return config.optim.lr * config.train.batch / config.optim.lr_batch
+
+
+def check_batch(config: PretrainConfig, num_images: int, world: World) -> None:
+    """Refuse a batch that does not fit the data, or does not divide over processes, backward passes and BatchNorm groups."""
+    batch, train, groups = config.train.batch, config.train, config.model.bn_groups
+    if batch > num_images:
+        raise InputError(
+            f"batch of {batch} is larger than the {num_images} images in {config.data.root}; "
+            f"lower --train.batch or add images"
+        )
+    shares = world.size * train.accumulate * groups
+    if batch % shares or batch // shares < 2:
+        below = max(batch // shares, 2) * shares
+        above = below + shares
+        raise InputError(
+            f"batch of {batch} does not divide over {world.size} processes x {train.accumulate} backward passes x "
+            f"{groups} BatchNorm groups in parts of 2 or more; use {below} or {above} (--train.batch {below})"
+        )
+
+
+def sentences(config: PretrainConfig, source: Source, plan: Plan) -> list[str]:
+    """Say what a reader of the log should know about how this run computes."""
+    optim, batch, num_images = config.optim, config.train.batch, len(source)
+    return [
+        source.description,
+        f"{num_images} images, batch {batch}: {plan.steps_per_epoch} steps per epoch, {plan.steps} steps",
+        f"learning rate {peak_lr(config):g} = {optim.lr:g} per {optim.lr_batch} images x {batch} / {optim.lr_batch}",
+    ]

@@ -1,0 +1,178 @@
+"""Intra-identity (I2) regularisation: UP-ReID's two terms, for any base method.
+
+A base gives them an image embedding, the embeddings of regions, and a momentum encoder. The terms bring their views, their own
+state and the schedule of their weights. What a term means is a *reading* of the paper (`losses/consistency.py`,
+`losses/intrinsic.py`, docs/paper.md). A term that is not there costs nothing: its views are not made and its forward is not run.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from upreid.data.augment import Augmentation, OriginalView, PatchGrid, PatchView, ViewRequest
+from upreid.losses import consistency, intrinsic
+from upreid.methods.schedule import ramp
+from upreid.models.queue import Queue
+from upreid.types import Views
+
+
+class GlobalConsistency(nn.Module):
+    """The image term: an augmented view stays consistent with its un-augmented original."""
+
+    def __init__(
+        self,
+        reading: str,
+        *,
+        weight: float,
+        temperature: float,
+        teacher_temperature: float,
+        ramp_up: int,
+        queue: int,
+        embed_dim: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.name, self.reading = reading, consistency.READINGS[reading]
+        self.weight, self.ramp_up = weight, ramp_up
+        self.temperature, self.teacher_temperature = temperature, teacher_temperature
+        self.originals = Queue(queue, embed_dim, seed=seed) if self.reading.anchors == "originals" else None
+
+    def loss(
+        self,
+        query: Float[Tensor, "part dim"],
+        originals: Float[Tensor, "images dim"],
+        own: Int64[Tensor, " part"],
+        past_keys: Float[Tensor, "queue dim"],
+    ) -> Float[Tensor, ""]:
+        """Compare views with their originals; `own` are the places of their images in the batch of all ranks."""
+        anchors = {"keys": past_keys, "batch": originals, "none": past_keys}
+        if self.originals is not None:
+            anchors["originals"] = self.originals.keys
+        return self.reading.loss(
+            query,
+            originals[own],
+            anchors[self.reading.anchors],
+            own,
+            temperature=self.temperature,
+            teacher_temperature=self.teacher_temperature,
+        )
+
+
+class IntrinsicContrast(nn.Module):
+    """The patch term: local patches of one image are contrasted with each other."""
+
+    def __init__(
+        self,
+        reading: str,
+        *,
+        weight: float,
+        temperature: float,
+        hardest: int | None,
+        rows: int,
+        columns: int,
+        of_map: bool,
+        preset: str,
+        augmentation: Augmentation,
+        ramp_up: int,
+    ) -> None:
+        super().__init__()
+        self.name, self.reading = reading, intrinsic.READINGS[reading]
+        self.weight, self.ramp_up = weight, ramp_up
+        self.temperature, self.hardest = temperature, hardest
+        self.grid, self.of_map = PatchGrid(rows=rows, columns=columns), of_map
+        self.preset, self.augmentation = preset, augmentation
+
+    def views(self, flip_probability: float) -> dict[str, ViewRequest]:
+        """Name the two versions of the patches, in one piece where the network cuts them out of its map."""
+        grid = PatchGrid(rows=1, columns=1) if self.of_map else self.grid
+        how = {"preset": self.augmentation, "grid": grid, "flip_probability": flip_probability}
+        return {f"{version}_patches": PatchView(stream=f"patches-{version}", **how) for version in ("query", "key")}
+
+    def loss(
+        self,
+        query: Float[Tensor, "part patches dim"],
+        keys: Float[Tensor, "images patches dim"],
+        own: Int64[Tensor, " part"],
+    ) -> Float[Tensor, ""]:
+        """Contrast patches; `own` are the places of their images in the batch of all ranks."""
+        how = {"temperature": self.temperature, "hardest": self.hardest, "columns": self.grid.columns}
+        return self.reading.loss(query, keys, own, **how)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntraIdentityTargets:
+    """What the two terms compare with: the whole batch, all ranks together, without gradient."""
+
+    originals: Float[Tensor, "images dim"] | None
+    patches: Float[Tensor, "images patches dim"] | None
+
+
+class IntraIdentity(nn.Module):
+    """Both terms, either of which may be missing."""
+
+    def __init__(self, image_term: GlobalConsistency | None, patch_term: IntrinsicContrast | None) -> None:
+        super().__init__()
+        self.consistency, self.intrinsic = image_term, patch_term
+
+    def views(self, flip_probability: float) -> dict[str, ViewRequest]:
+        """Name the views that the terms look at, beside those of the base; patches are mirrored as often as its views."""
+        requests: dict[str, ViewRequest] = {}
+        if self.consistency is not None:
+            requests["original"] = OriginalView()
+        if self.intrinsic is not None:
+            requests |= self.intrinsic.views(flip_probability)
+        return requests
+
+    def weights(self, step: int) -> dict[str, float]:
+        """Return the weight of each term at this step."""
+        terms = {"consistency": self.consistency, "intrinsic": self.intrinsic}
+        return {name: term.weight * ramp(step, term.ramp_up) for name, term in terms.items() if term is not None}
+
+    def targets(
+        self, batch: Views, embed: Callable[[Tensor], Tensor], embed_patches: Callable[[Tensor], Tensor]
+    ) -> IntraIdentityTargets:
+        """Embed originals and key patches with the base's momentum encoder; both functions return those of all ranks."""
+        return IntraIdentityTargets(
+            originals=embed(batch["original"]) if self.consistency is not None else None,
+            patches=embed_patches(batch["key_patches"]) if self.intrinsic is not None else None,
+        )
+
+    def losses(
+        self,
+        query: Float[Tensor, "part dim"],
+        query_patches: Float[Tensor, "part patches dim"] | None,
+        targets: IntraIdentityTargets,
+        own: Int64[Tensor, " part"],
+        past_keys: Float[Tensor, "queue dim"],
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Return the named losses of the terms that are on, unweighted."""
+        losses: dict[str, Tensor] = {}
+        if self.consistency is not None:
+            assert targets.originals is not None
+            losses["consistency"] = self.consistency.loss(query, targets.originals, own, past_keys)
+        if self.intrinsic is not None:
+            assert query_patches is not None
+            assert targets.patches is not None
+            losses["intrinsic"] = self.intrinsic.loss(query_patches, targets.patches, own)
+        return losses
+
+    @torch.no_grad()
+    def push(self, targets: IntraIdentityTargets) -> None:
+        """Remember the originals of this step, after the losses: an image's own original is never a past one."""
+        if self.consistency is not None and self.consistency.originals is not None:
+            assert targets.originals is not None
+            self.consistency.originals.push(targets.originals)
+
+    def explanation(self) -> str:
+        """Return the two terms in words."""
+        image, patch = "no consistency", "no intrinsic"
+        if (term := self.consistency) is not None:
+            image = f"consistency {term.name} x {term.weight:g}"
+        if (term := self.intrinsic) is not None:
+            where = "the map" if term.of_map else "pixels"
+            cut = f"on {term.grid.rows}x{term.grid.columns} patches of {where}, {term.preset}"
+            patch = f"intrinsic {term.name} x {term.weight:g} {cut}"
+        return f"{image}, {patch}"
