@@ -94,3 +94,76 @@ def test_one_picture_under_many_names_is_said(evaluate: Evaluate, market: Path) 
     result, said = evaluate()
     assert any("30 of 30 gallery entries share their features" in remark for remark in result["protocol"]["remarks"])
     assert all(remark in said for remark in result["protocol"]["remarks"])
+
+
+def test_matches_of_the_querys_own_camera_count_where_they_are_kept(evaluate: Evaluate, market: Path) -> None:
+    dropped, kept = evaluate()[0], evaluate("--same-camera", "keep")[0]
+    assert dropped["protocol"]["same_person_same_camera"] == "left out per query"
+    assert kept["protocol"]["same_person_same_camera"] == "kept"
+    assert dropped["mAP"] != kept["mAP"]
+    for image in [*(market / "bounding_box_test").iterdir()]:
+        if "_c1s1_" not in image.name:
+            image.unlink()
+    refused, said = evaluate()
+    assert refused["code"] == 2
+    assert "all images come from one camera" in said
+    assert "--same-camera keep" in said
+    assert "features:" not in said
+    assert evaluate("--same-camera", "keep")[0]["mAP"] > 0
+
+
+def test_multi_query_is_said_in_the_protocol_and_refused_without_its_images(evaluate: Evaluate, market: Path) -> None:
+    refused, said = evaluate("--multi-query")
+    assert refused["code"] == 2
+    assert "no folder gt_bbox" in said
+    shutil.copytree(market / "bounding_box_test", market / "gt_bbox")
+    result, _ = evaluate("--multi-query")
+    assert result["protocol"]["multi_query"] == {"images": 6, "pooling": "mean", "queries_of_one_image": 0}
+    assert result["mAP"] != evaluate()[0]["mAP"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--rerank", "--k1", 5), "--k2 6 exceeds --k1 5"),
+        (("--rerank", "--k1", 40), "--k1 40: market1501 has 36 images to rank"),
+        (("--rerank", "--lambda-value", 3), "--lambda-value 3.0"),
+        (("--k1", 10), "--k1 10: has no effect without --rerank"),
+        (("--lambda-value", 0.1), "--lambda-value 0.1: has no effect without --rerank"),
+    ],
+)
+def test_settings_that_cannot_be_or_would_be_ignored_are_refused_before_any_image(evaluate, flags, words) -> None:
+    refused, said = evaluate(*flags)
+    assert refused["code"] == 2
+    assert words in said
+    assert "features:" not in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--test.rerank", "--test.k1", "5"), "--test.k2 6 exceeds --test.k1 5"),
+        (("--test.rerank", "--test.lambda-value", "3"), "--test.lambda-value 3.0"),
+        (("--test.multi-query",), "no folder gt_bbox"),
+    ],
+)
+def test_a_fine_tuning_notices_before_its_first_step(flags, words, market: Path, tmp_path: Path, capsys) -> None:
+    data = ["--data.name", "market1501", "--data.root", str(market), "--out", str(tmp_path / "run")]
+    size = ["--random.channels", "4", "--train.identities", "2", "--train.images", "2", "--train.device", "cpu"]
+    compute = ["--train.threads", "1", "--train.workers", "0"]
+    assert main(["finetune", "laptop-bot", "--init", "random", *data, *size, *compute, *flags]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_rules_and_single_and_multiple_queries_never_share_a_column(evaluate, market, tmp_path, capsys) -> None:
+    shutil.copytree(market / "bounding_box_test", market / "gt_bbox")
+    files = [tmp_path / f"{number}.json" for number in range(3)]
+    for file, flags in zip(files, ((), ("--same-camera", "keep"), ("--multi-query",)), strict=True):
+        evaluate(*flags, "--out", file)
+    capsys.readouterr()
+    assert main(["table", *map(str, files)]) == 0
+    table = capsys.readouterr().out
+    assert "market1501 was measured in 3 ways that cannot be compared" in table
+    assert "same_person_same_camera kept" in table
+    assert "multi_query images 6 pooling mean" in table

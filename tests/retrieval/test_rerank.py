@@ -245,12 +245,12 @@ def test_it_tells_how_far_it_has_come(capsys) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"k1": 0}, "k1 is 0; expected a number of neighbours, at least 1"),
-        ({"k2": -1}, "k2 is -1"),
-        ({"k1": 6, "k2": 20}, r"k2 \(20\) exceeds k1 \(6\)"),
-        ({"lambda_value": 1.1}, "lambda is 1.1; expected 0"),
-        ({"lambda_value": -0.1}, "lambda is -0.1"),
-        ({"lambda_value": float("nan")}, "lambda is nan"),
+        ({"k1": 0}, "k1 0: expected a number of neighbours, at least 1"),
+        ({"k2": -1}, "k2 -1"),
+        ({"k1": 6, "k2": 20}, "k2 20 exceeds k1 6"),
+        ({"lambda_value": 1.1}, "lambda_value 1.1: expected 0"),
+        ({"lambda_value": -0.1}, "lambda_value -0.1"),
+        ({"lambda_value": float("nan")}, "lambda_value nan"),
         ({"metric": "manhattan"}, "cosine or euclidean"),
         ({"query_features": np.array([[0.0, np.inf]])}, "1 of 1 query features are not finite"),
         ({"gallery_features": np.ones((3, 4))}, "query features have 2 dimensions, gallery features 4"),

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 
 from upreid.config.evaluate import EvaluateConfig
-from upreid.data.benchmarks import open_benchmark
+from upreid.data.benchmarks import Benchmark, open_benchmark
+from upreid.errors import InputError
 from upreid.models.encoder import Encoder, read_file, rebuild
-from upreid.retrieval.evaluation import encoding, identity_of, rank_sides, say_result
+from upreid.retrieval.evaluation import check_ranking, encoding, identity_of, rank_sides, say_result
 from upreid.retrieval.features import encode_sides
+from upreid.retrieval.settings import Ranking
 from upreid.runtime.compute import settle
 from upreid.runtime.console import say
 from upreid.runtime.distributed import apart, from_lead, join
@@ -29,6 +31,7 @@ def run(config: EvaluateConfig) -> None:
         if world.is_lead:
             compute.announce()
         labelled = open_benchmark(config.data.name, config.data.root, quiet=not world.is_lead)
+        check_settings(config, labelled)
         encoder = rebuild(config.encoder, *from_lead(lambda: read_file(config.encoder), world), device=compute.device)
         pixels = preprocess(config, encoder, quiet=not world.is_lead)
         with apart():
@@ -36,6 +39,16 @@ def run(config: EvaluateConfig) -> None:
             sides = encode_sides(encoding(encoder, config), *how, batch=config.batch)
         if world.is_lead:
             report(config, rank_sides(sides), encoder)
+
+
+def check_settings(config: EvaluateConfig, labelled: Benchmark) -> None:
+    """Refuse what cannot be evaluated, and settings that would be ignored."""
+    check_ranking(config, labelled)
+    defaults = Ranking()
+    for name in ("k1", "k2", "lambda_value"):
+        if not config.rerank and getattr(config, name) != getattr(defaults, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag} {getattr(config, name)}: has no effect without --rerank; add that flag")
 
 
 def report(config: EvaluateConfig, result: dict[str, Any], encoder: Encoder) -> None:

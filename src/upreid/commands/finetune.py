@@ -16,7 +16,7 @@ from upreid.errors import InputError
 from upreid.methods import supervised
 from upreid.methods.schedule import cosine, staircase, warm_up
 from upreid.models.encoder import Encoder, read_file, rebuild, skeleton
-from upreid.retrieval.evaluation import encoding, identity_of, rank_sides, say_result
+from upreid.retrieval.evaluation import check_ranking, encoding, identity_of, rank_sides, say_result
 from upreid.retrieval.features import encode_sides
 from upreid.runtime.distributed import from_lead
 from upreid.runtime.files import write_text
@@ -49,7 +49,8 @@ def parts(config: FinetuneConfig, context: Context) -> Parts:
     check_head(config)
     labelled = open_benchmark(config.data.name, config.data.root, quiet=not context.world.is_lead)
     records = training_part(config.data, labelled.train)
-    remarks = refuse_faults(labelled)
+    remarks = refuse_faults(labelled, same_camera=config.test.same_camera)
+    check_ranking(config.test, labelled, prefix="--test.")
     start, origins = start_of(config, context)
     train = config.train
     feed = LabelledFeed(

@@ -15,7 +15,7 @@ from upreid.config.files import read_json
 from upreid.config.table import TableConfig
 from upreid.errors import InputError
 
-MEASURES = ("metric", "flip", "neck", "rerank", "average_precision", "denominator", "ties", "max_rank")
+MEASURES = ("metric", "flip", "neck", "rerank", "multi_query", "average_precision", "denominator", "ties", "max_rank")
 MEASURES += ("same_person_same_camera", "query", "gallery", "junk_dropped", "distractors", "valid_queries")
 """Parts of a protocol that make numbers incomparable where they differ."""
 LABELS = {"mAP": "mAP", "mAP_trapezoid": "mAP (trapezoid)", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10"}

@@ -141,6 +141,8 @@ class FinetuneConfig(TrainingConfig):
     added_later: ClassVar[tuple[str, ...]] = (
         *TrainingConfig.added_later,
         "data.unreadable_share",
+        "test.multi_query",
+        "test.same_camera",
         "train.accumulate",
         "train.compile",
     )

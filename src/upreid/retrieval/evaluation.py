@@ -4,17 +4,25 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from upreid.data.benchmarks.benchmark import Benchmark
+from upreid.data.benchmarks.market1501 import read_multi_query
+from upreid.errors import InputError
 from upreid.models.encoder import Encoder
 from upreid.retrieval.features import Encode, Sides
 from upreid.retrieval.inputs import as_feature_pair, as_labels
-from upreid.retrieval.metrics import evaluate_chunks
-from upreid.retrieval.ranking import distance_chunks
-from upreid.retrieval.settings import Ranking
+from upreid.retrieval.metrics import evaluate_chunks, has_match, why_no_match
+from upreid.retrieval.ranking import Labels, RankedQuery, distance_chunks
+from upreid.retrieval.settings import Ranking, check_reranking
 from upreid.runtime.console import say
 
 
 def rank_sides(sides: Sides) -> dict[str, Any]:
     """Rank the gallery for every query: metrics in percent, and the protocol they were made with. One rank is enough."""
+    return rank_and_keep(sides, first=0)[0]
+
+
+def rank_and_keep(sides: Sides, *, first: int) -> tuple[dict[str, Any], list[RankedQuery]]:
+    """Evaluate like `rank_sides`, and return the ranking of each query with its `first` entries as well."""
     labelled, preprocess, ranking = sides.labelled, sides.preprocess, sides.ranking
     query, gallery = as_feature_pair(sides.query, sides.gallery, ranking.metric)
     if ranking.rerank:
@@ -24,22 +32,52 @@ def rank_sides(sides: Sides) -> dict[str, Any]:
         chunks = reranked_chunks(query, gallery, **settings)
     else:
         chunks = distance_chunks(query, gallery, metric=ranking.metric)
-    people, cameras = (
-        ([getattr(one, name) for one in labelled.query], [getattr(one, name) for one in labelled.gallery])
-        for name in ("person", "camera")
-    )
-    labels = as_labels(people, cameras, (len(query), len(gallery)))
-    result, _ = evaluate_chunks(chunks, labels, query, gallery, metric=ranking.metric, same_camera="drop")
-    how = {"dataset": labelled.name, **labelled.facts, "input": [preprocess.height, preprocess.width]}
-    pixels = {
+    rule = {"metric": ranking.metric, "same_camera": ranking.same_camera}
+    result, ranked = evaluate_chunks(chunks, labels_of(labelled), query, gallery, **rule, first=first)
+    result["protocol"] = {
+        "dataset": labelled.name,
+        **labelled.facts,
+        "input": [preprocess.height, preprocess.width],
         "mean": list(preprocess.mean),
         "std": list(preprocess.std),
         "interpolation": preprocess.interpolation,
         "flip": ranking.flip,
         "normalised_features": ranking.metric == "cosine",
+        "rerank": reranking(ranking),
+        "multi_query": sides.multi_query,
+        **result["protocol"],
     }
-    result["protocol"] = {**how, **pixels, "rerank": reranking(ranking), **result["protocol"]}
-    return result
+    return result, ranked
+
+
+def labels_of(labelled: Benchmark) -> Labels:
+    """Return the people and cameras of a benchmark's queries and gallery."""
+    people, cameras = (
+        ([getattr(one, name) for one in labelled.query], [getattr(one, name) for one in labelled.gallery])
+        for name in ("person", "camera")
+    )
+    return as_labels(people, cameras, (len(labelled.query), len(labelled.gallery)))
+
+
+def check_ranking(ranking: Ranking, labelled: Benchmark, *, prefix: str = "--") -> None:
+    """Refuse what cannot be ranked before time is spent on features; `prefix`: what stands before the names of the flags.
+
+    Raises InputError for settings of re-ranking that mean nothing or exceed the benchmark, for multi-query without the images
+    that it needs, and for a benchmark in which no query has a match that counts.
+    """
+    if ranking.rerank:
+        check_reranking(ranking.k1, ranking.k2, ranking.lambda_value, prefix=prefix)
+        images = len(labelled.query) + len(labelled.gallery)
+        if ranking.k1 >= images:
+            raise InputError(
+                f"{prefix}k1 {ranking.k1}: {labelled.name} has {images} images to rank, and fewer neighbours; "
+                f"give a number well below, or leave {prefix}rerank out"
+            )
+    if ranking.multi_query:
+        read_multi_query(labelled)
+    labels, keep = labels_of(labelled), f"{prefix}same-camera keep"
+    if not has_match(labels, ranking.same_camera):
+        raise InputError(f"{labelled.name} at {labelled.root}: {why_no_match(labels, keep)}")
 
 
 def reranking(ranking: Ranking) -> dict[str, Any] | None:

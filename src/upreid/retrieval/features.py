@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn import functional as F
 
 from upreid.data.benchmarks.benchmark import Benchmark
+from upreid.data.benchmarks.market1501 import read_multi_query
 from upreid.data.dataset import LabelledImages
 from upreid.data.loading import make_loader
 from upreid.data.records import Record, cameras
@@ -83,6 +86,8 @@ class Sides:
     labelled: Benchmark
     preprocess: Preprocess
     ranking: Ranking
+    multi_query: dict[str, Any] | None = None
+    """How queries were averaged over images, for the protocol."""
 
 
 def encode_sides(
@@ -98,8 +103,38 @@ def encode_sides(
 ) -> Sides:
     """Encode queries and gallery, all ranks together."""
     ranking = ranking or Ranking()
-    query, gallery = (
+    more = read_multi_query(labelled) if ranking.multi_query else ()
+    query, gallery, others = (
         features(encode, records, preprocess, compute, world, batch=batch, flip=ranking.flip, quiet=quiet)
-        for records in (labelled.query, labelled.gallery)
+        for records in (labelled.query, labelled.gallery, more)
     )
-    return Sides(query=query, gallery=gallery, labelled=labelled, preprocess=preprocess, ranking=ranking)
+    facts = None
+    if ranking.multi_query:
+        query, num_alone = average_queries(query, labelled.query, others, more, metric=ranking.metric)
+        facts = {"images": len(more), "pooling": "mean", "queries_of_one_image": num_alone}
+    how = {"labelled": labelled, "preprocess": preprocess, "ranking": ranking}
+    return Sides(query=query, gallery=gallery, multi_query=facts, **how)
+
+
+def average_queries(
+    query: Float[Tensor, "queries dim"],
+    queries: Sequence[Record],
+    others: Float[Tensor, "others other_dim"],
+    records: Sequence[Record],
+    *,
+    metric: str,
+) -> tuple[Float[Tensor, "queries dim"], int]:
+    """Replace each query's feature by the mean over the other images of its person and camera.
+
+    This is the multi-query setting of Market-1501 (Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015).
+    For cosine distances, features are scaled to unit length before. A query without such images stays as it is; the number of
+    these is returned with the features.
+    """
+    if metric == "cosine":
+        query, others = F.normalize(query), F.normalize(others)
+    places: dict[tuple[int | None, int | None], list[int]] = {}
+    for place, record in enumerate(records):
+        places.setdefault((record.person, record.camera), []).append(place)
+    found = [places.get((record.person, record.camera)) for record in queries]
+    rows = [others[own].mean(dim=0) if own else alone for own, alone in zip(found, query, strict=True)]
+    return torch.stack(rows), found.count(None)

@@ -22,6 +22,7 @@ from upreid.retrieval.ranking import (
     Labels,
     RankedQuery,
     distance_chunks,
+    places_of,
     rank_queries,
 )
 
@@ -100,7 +101,7 @@ def summarise(ranked: Sequence[RankedQuery], labels: Labels, *, same_camera: str
     """Average over the queries that have a match; InputError where none has."""
     valid = [one.ranks for one in ranked if len(one.ranks)]
     if not valid:
-        raise InputError(why_no_match(labels, same_camera))
+        raise InputError(why_no_match(labels, "same_camera='keep'"))
     first = np.array([row[0] for row in valid])
     inverse_penalty = np.array([len(row) / row[-1] for row in valid])
     result: dict[str, Any] = {
@@ -151,20 +152,34 @@ def percent(values: NDArray[Any]) -> float:
     return 100.0 * float(values.mean())
 
 
-def why_no_match(labels: Labels, same_camera: str) -> str:
-    """Say what keeps every query from having a match."""
+def has_match(labels: Labels, same_camera: str) -> bool:
+    """Whether any query has a match that counts; nothing is ranked."""
+    if not len(labels.gallery_people):
+        return False
+    ruled, places = with_rule(labels, same_camera), places_of(labels.gallery_people)
+    pairs = set(zip(ruled.query_people.tolist(), ruled.query_cameras.tolist(), strict=True))
+    return any(
+        camera == UNKNOWN or (labels.gallery_cameras[places[person]] != camera).any()
+        for person, camera in pairs
+        if person in places
+    )
+
+
+def why_no_match(labels: Labels, keep: str) -> str:
+    """Say what leaves every query without a match; `keep`: what a user writes to count matches from the query's camera."""
     queries = len(labels.query_people)
+    if not queries or not len(labels.gallery_people):
+        return f"the {'gallery' if queries else 'query'} list is empty"
     if not np.isin(labels.query_people, labels.gallery_people).any():
         return f"none of the people in {queries} queries is in the gallery; check that both use the same ids"
-    assert same_camera == "drop"  # or whoever is in the gallery is found
     if len(np.union1d(labels.query_cameras, labels.gallery_cameras)) == 1:
         return (
             f"all images come from one camera, and matches of the query's own camera do not count: "
-            f"none of {queries} queries can be found; label at least two cameras, or keep such matches (same-camera keep)"
+            f"none of {queries} queries can be found; label at least two cameras, or count such matches ({keep})"
         )
     return (
         f"none of {queries} queries has a match from another camera; check the camera labels, or count matches from the "
-        "query's own camera (same-camera keep)"
+        f"query's own camera ({keep})"
     )
 
 

@@ -19,9 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csc_array, csr_array
 from torch import Tensor
 
-from upreid.errors import InputError
 from upreid.retrieval.inputs import as_feature_pair
 from upreid.retrieval.neighbours import TILE, Images, images_of, neighbours
+from upreid.retrieval.settings import check_reranking
 from upreid.runtime.console import progress
 
 
@@ -45,7 +45,7 @@ def rerank(
 
     Raises InputError for settings out of range, shapes that do not fit, and features that are not finite.
     """
-    check(k1, k2, lambda_value)
+    check_reranking(k1, k2, lambda_value)
     query, gallery = as_feature_pair(query_features, gallery_features, metric)
     distances = np.empty((len(query), len(gallery)), dtype=np.float32)
     rows = reranked_rows(query, gallery, k1=k1, k2=k2, lambda_value=lambda_value, metric=metric, quiet=quiet)
@@ -65,7 +65,7 @@ def reranked_chunks(
     quiet: bool = False,
 ) -> Iterator[NDArray[np.float32]]:
     """The rows of `rerank`, some queries at a time, for `evaluate_distances`; the input is checked at once."""
-    check(k1, k2, lambda_value)
+    check_reranking(k1, k2, lambda_value)
     query, gallery = as_feature_pair(query_features, gallery_features, metric)
     return reranked_rows(query, gallery, k1=k1, k2=k2, lambda_value=lambda_value, metric=metric, quiet=quiet)
 
@@ -172,18 +172,3 @@ def listing(ranked: NDArray[np.int32], values: NDArray[np.float32] | NDArray[np.
     found = csr_array((values.ravel(), ranked.ravel(), np.arange(0, count * k + 1, k)), shape=(count, count))
     found.sort_indices()
     return found
-
-
-def check(k1: int, k2: int, lambda_value: float) -> None:
-    """Refuse settings that mean nothing."""
-    for name, k in (("k1", k1), ("k2", k2)):
-        if k < 1:
-            raise InputError(f"{name} is {k}; expected a number of neighbours, at least 1")
-    if k2 > k1:
-        raise InputError(
-            f"k2 ({k2}) exceeds k1 ({k1}); average over fewer neighbours than are encoded, such as 20 and 6"
-        )
-    if not 0 <= lambda_value <= 1:
-        raise InputError(
-            f"lambda is {lambda_value}; expected 0 (Jaccard distance alone) to 1 (original distance alone)"
-        )

@@ -3,22 +3,43 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from upreid.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
     """How features are made and compared."""
 
     neck: Literal["after", "before"] = "after"
-    """Features after or before the BNNeck, where the encoder has one."""
+    """Side of the BNNeck from which features are taken, where the encoder has one."""
     flip: bool = False
-    """Average the features of an image and its mirror image."""
+    """Features as the mean over an image and its mirror image."""
     metric: Literal["cosine", "euclidean"] = "cosine"
     """Distance between features."""
+    same_camera: Literal["drop", "keep"] = "drop"
+    """Gallery entries of the query's person and camera: left out of the ranking, or kept as right answers."""
+    multi_query: bool = False
+    """Queries as means over all images of their person and camera in Market-1501's folder gt_bbox."""
     rerank: bool = False
-    """Re-rank with k-reciprocal neighbours."""
+    """Re-ranking with k-reciprocal neighbours."""
     k1: int = 20
-    """Re-ranking: neighbours that must be mutual."""
+    """Re-ranking: number of neighbours that must be mutual."""
     k2: int = 6
-    """Re-ranking: neighbours that an encoding is averaged over."""
+    """Re-ranking: number of neighbours over which an encoding is averaged."""
     lambda_value: float = 0.3
     """Re-ranking: weight of the original distance."""
+
+
+def check_reranking(k1: int, k2: int, lambda_value: float, *, prefix: str = "") -> None:
+    """Refuse settings of re-ranking that mean nothing; `prefix`: what stands before their names where a user writes them."""
+    names = {"k1": k1, "k2": k2}
+    for name, k in names.items():
+        if k < 1:
+            raise InputError(f"{prefix}{name} {k}: expected a number of neighbours, at least 1")
+    if k2 > k1:
+        raise InputError(
+            f"{prefix}k2 {k2} exceeds {prefix}k1 {k1}; average over fewer neighbours than are encoded, such as 20 and 6"
+        )
+    if not 0 <= lambda_value <= 1:
+        name = f"{prefix}lambda-value" if prefix else "lambda_value"
+        raise InputError(f"{name} {lambda_value}: expected 0 (Jaccard distance alone) to 1 (original distance alone)")

@@ -19,8 +19,8 @@ class Findings:
     remarks: list[str] = field(default_factory=list)
 
 
-def quick_checkup(labelled: Benchmark) -> Findings:
-    """Look at lists, people and cameras; no image is read."""
+def quick_checkup(labelled: Benchmark, *, same_camera: str = "drop") -> Findings:
+    """Look at lists, people and cameras; no image is read. `same_camera`: whether matches from the query's camera are kept."""
     found = Findings()
     for part in ("train", "query", "gallery"):
         if not getattr(labelled, part):
@@ -28,7 +28,8 @@ def quick_checkup(labelled: Benchmark) -> Findings:
     if found.faults:
         return found
     check_overlap(labelled, found)
-    check_matches(labelled, found)
+    if same_camera == "drop":
+        check_matches(labelled, found)
     entries = len(labelled.gallery)
     if entries < HIGHEST_RANK:
         found.remarks.append(f"the gallery has {entries} entries, fewer than rank {HIGHEST_RANK}")
@@ -80,9 +81,9 @@ def alone(records: Sequence[Record]) -> int:
     return sum(count == 1 for count in counts.values())
 
 
-def refuse_faults(labelled: Benchmark) -> list[str]:
+def refuse_faults(labelled: Benchmark, *, same_camera: str = "drop") -> list[str]:
     """The quick part before a training: InputError for faults, remarks as sentences."""
-    found = quick_checkup(labelled)
+    found = quick_checkup(labelled, same_camera=same_camera)
     if found.faults:
         raise InputError(
             f"{labelled.name} at {labelled.root}: {'; '.join(found.faults)}; see: upreid doctor {labelled.name} {labelled.root}"

@@ -2,6 +2,7 @@
 
     bounding_box_train/  query/  bounding_box_test/      0002_c1s1_000451_03.jpg = person 2, camera 1
     images/                                              500,000 distractors, where they were downloaded too
+    gt_bbox/                                             more images of each person and camera, drawn by hand, for multi-query
 
 Person -1 is junk, neither hit nor miss, and dropped here; person 0 are distractors and stay in the gallery.
 """
@@ -12,10 +13,12 @@ from pathlib import Path
 from upreid.data.benchmarks.benchmark import Benchmark, Part, assemble
 from upreid.data.benchmarks.folders import MARKET_FOLDERS, find_home, read_folder, read_market_folders
 from upreid.data.benchmarks.naming import ANY_MARKET, MARKET
+from upreid.data.records import Record
 from upreid.errors import InputError
 
 PLACES = ("", "Market-1501-v15.09.15", "market1501", "Market1501", "market1501/Market-1501-v15.09.15")
 EXTRA = "images"
+MULTI_QUERY = "gt_bbox"
 JUNK, DISTRACTOR = -1, 0
 
 
@@ -42,6 +45,19 @@ def read_market1501_500k(root: Path) -> Benchmark:
     )
     variant = f"with {len(strangers):,} more distractors"
     return assemble("market1501-500k", home, parts, variant=variant, num_distractors=num_distractors(parts))
+
+
+def read_multi_query(labelled: Benchmark) -> tuple[Record, ...]:
+    """Read the images in `gt_bbox` that show the person of a query in that query's camera; InputError without that folder."""
+    folder = labelled.root / MULTI_QUERY
+    if not folder.is_dir():
+        raise InputError(
+            f"{labelled.name} at {labelled.root} has no folder {MULTI_QUERY}, which multi-query needs; "
+            "Market-1501's archive holds one"
+        )
+    asked = {(record.person, record.camera) for record in labelled.query}
+    records = read_folder(folder, labelled.name, ANY_MARKET, junk=JUNK).records
+    return tuple(record for record in records if (record.person, record.camera) in asked)
 
 
 def num_distractors(parts: dict[str, Part]) -> int:
