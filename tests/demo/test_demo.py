@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from upreid.config.tours import DemoConfig
-from upreid.demo.places import Places
+from upreid.demo.results import DemoFolder
 from upreid.demo.tour import all_jobs
 
 SETTINGS = ["--identities", "34", "--epochs", "2", "--finetune-epochs", "1", "--identity-share", "1", "--seeds", "2"]
@@ -48,7 +48,7 @@ def test_an_interrupted_run_is_continued_or_moved_aside_and_never_deleted(
     monkeypatch.chdir(tmp_path)
 
     def command(out: Path) -> list[str]:
-        return next(job for job in all_jobs(DemoConfig(out=out), Places(out)) if job.name == name).words()
+        return next(job for job in all_jobs(DemoConfig(out=out), DemoFolder(out)) if job.name == name).words()
 
     line = command(Path("demo"))
     flags = dict(itertools.pairwise(line))

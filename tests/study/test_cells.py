@@ -5,11 +5,11 @@ import pytest
 
 from upreid.config.grid import grid_of, read_grid, shipped_grids
 from upreid.config.pretrain import MocoV2Config
+from upreid.config.study import Grid
 from upreid.errors import InputError
 from upreid.study.cells import cells_of
-from upreid.study.lines import Machine, check_lines, line_of, machine, parsed
-from upreid.study.memory import recall, remember
-from upreid.study.places import Places
+from upreid.study.command_lines import Machine, check_lines, line_of, machine, parsed
+from upreid.study.folder import StudyFolder, recall, remember
 
 CPU = Machine(device="cpu", workers=0, slots=({},))
 TABLE: dict[str, Any] = {
@@ -36,7 +36,7 @@ def test_every_cell_of_a_shipped_grid_has_a_command_line_that_its_program_reads(
     grid = read_grid(name)
     cells = cells_of(grid)
     assert len({cell.name for cell in cells}) == len({cell.digest for cell in cells}) == len(cells)
-    check_lines(grid, cells, Places(tmp_path), CPU)
+    check_lines(grid, cells, StudyFolder(tmp_path), CPU)
 
 
 @pytest.mark.parametrize("name", shipped_grids())
@@ -48,7 +48,7 @@ def test_pre_trainings_of_a_shipped_grid_can_be_planned(name: str, tmp_path: Pat
     for cell in cells_of(read_grid(name)):
         if cell.program != "pretrain" or cell.seed != 1:
             continue
-        config = parsed(line_of(cell, Places(tmp_path), CPU))
+        config = parsed(line_of(cell, StudyFolder(tmp_path), CPU))
         assert isinstance(config, MocoV2Config)
         check_batch(config, 12 * cell.people["identities"], World())
         if config.intrinsic.source == "pixels":
@@ -80,14 +80,14 @@ def test_cells_stand_seed_by_seed_and_each_behind_what_it_needs() -> None:
 
 def test_a_command_line_says_what_the_grid_does() -> None:
     cells = {cell.name: cell for cell in cells_of(grid_of(TABLE, "x"))}
-    config = parsed(line_of(cells["pretrain/moco-s2"], Places(Path("out")), CPU))
+    config = parsed(line_of(cells["pretrain/moco-s2"], StudyFolder(Path("out")), CPU))
     assert (config.train.epochs, config.train.batch, config.train.seed) == (20.0, 32, 2)
     assert (config.train.threads, config.train.workers, config.train.device) == (1, 0, "cpu")
     assert config.data.root == Path("out/corpora/people/wild")
-    tuned = parsed(line_of(cells["small/moco-s2-r2"], Places(Path("out")), CPU))
+    tuned = parsed(line_of(cells["small/moco-s2-r2"], StudyFolder(Path("out")), CPU))
     assert (tuned.init, tuned.train.seed) == ("out/pretrain/moco-s2/encoder.safetensors", 1002)
-    assert parsed(line_of(cells["small/random-s1"], Places(Path("out")), CPU)).init == "random"
-    crossed = parsed(line_of(cells["elsewhere/moco-s1"], Places(Path("out")), CPU))
+    assert parsed(line_of(cells["small/random-s1"], StudyFolder(Path("out")), CPU)).init == "random"
+    crossed = parsed(line_of(cells["elsewhere/moco-s1"], StudyFolder(Path("out")), CPU))
     assert crossed.encoder == Path("out/small/moco-s1/encoder.safetensors")
     assert crossed.data.root == Path("out/corpora/other/market1501")
 
@@ -105,21 +105,25 @@ def test_a_digest_follows_all_that_decides_a_result_and_nothing_else() -> None:
 
 
 def test_a_study_may_grow_and_not_change(tmp_path: Path) -> None:
-    places = Places(tmp_path)
+    folder = StudyFolder(tmp_path)
+
+    def keep(name: str, grid: Grid) -> None:
+        remember(name, grid, {cell.name: cell.digest for cell in cells_of(grid)}, folder)
+
     grid = grid_of(TABLE, "x")
-    remember("mine", grid, cells_of(grid), places)
-    assert recall(places)[:2] == ("mine", grid)
+    keep("mine", grid)
+    assert recall(folder)[:2] == ("mine", grid)
     larger = grid_of(TABLE | {"seeds": [1, 2, 3]}, "x")
-    remember("mine", larger, cells_of(larger), places)
+    keep("mine", larger)
     for change, words in [
         ({"seeds": [1, 2]}, "holds 10 cells that 'mine' has no more"),
         ({"seeds": [1, 2, 3], "flags": {"train": {"epochs": 3.0}}}, "or with other settings"),
     ]:
         other = grid_of(TABLE | change, "x")
         with pytest.raises(InputError, match=words):
-            remember("mine", other, cells_of(other), places)
+            keep("mine", other)
     with pytest.raises(InputError, match="holds the study 'mine', not 'yours'"):
-        remember("yours", larger, cells_of(larger), places)
+        keep("yours", larger)
 
 
 def test_slots_follow_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from upreid.config.grid import grid_of, read_grid
-from upreid.study.cells import cells_of
-from upreid.study.findings import look
-from upreid.study.fingerprints import contents, labelled, unlabelled
-from upreid.study.lines import Machine
-from upreid.study.places import Places
-from upreid.study.work import jobs_of
+from upreid.study.analysis import read_study
+from upreid.study.cells import cells_of, contents, labelled, unlabelled
+from upreid.study.command_lines import Machine
+from upreid.study.folder import StudyFolder
+from upreid.study.program import jobs_of
 
 FIRST_FORM = Path(__file__).parent / "ablation-laptop"
 """A part of a real study, as the first version wrote it."""
@@ -58,9 +57,9 @@ def flagged(name: str, **flags: Any) -> dict[str, Any]:
 def test_the_digests_of_results_that_were_published_are_those_of_today() -> None:
     before = json.loads((FIRST_FORM / "study.json").read_text())["cells"]
     assert {cell.name: cell.digest for cell in cells_of(read_grid("ablation-laptop"))} == before
-    findings = look(Places(FIRST_FORM))
-    assert len(findings.results) == 9
-    assert findings.stale == 0
+    study = read_study(FIRST_FORM)
+    assert len(study.results) == 9
+    assert study.stale == 0
 
 
 def test_unlabelled_images_named_by_a_flag_are_known_by_their_names_and_not_by_their_place(tmp_path: Path) -> None:
@@ -105,19 +104,19 @@ def test_another_version_of_the_renderer_makes_other_cells_and_its_pictures_are_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from upreid.commands.synth import run
-    from upreid.study.lines import parsed, synth_line
+    from upreid.study.command_lines import parsed, synth_line
 
     grid = grid_of(
         TABLE | {"corpora": {"people": {"seed": 1, "identities": 4, "flags": {"height": 32, "width": 16}}}}, "x"
     )
 
     def rendered() -> bool:
-        jobs = jobs_of(grid, cells_of(grid), places, Machine(device="cpu", workers=0, slots=({},)), "mine")
+        jobs = jobs_of(grid, cells_of(grid), folder, Machine(device="cpu", workers=0, slots=({},)), "mine")
         return next(job for job in jobs if job.name == "synth-people").is_done()
 
-    places, before = Places(tmp_path), digests()
+    folder, before = StudyFolder(tmp_path), digests()
     assert not rendered()
-    run(parsed(synth_line("people", grid.corpora["people"], places)))
+    run(parsed(synth_line("people", grid.corpora["people"], folder)))
     assert rendered()
     monkeypatch.setattr("upreid.synthetic.corpus_folder.GENERATOR", -1)
     monkeypatch.setattr("upreid.study.cells.GENERATOR", -1)

@@ -9,9 +9,9 @@ import pytest
 from upreid.config.files import to_dict
 from upreid.config.grid import grid_of
 from upreid.study.cells import Cell, cells_of
-from upreid.study.lines import Machine, line_of, parsed
-from upreid.study.places import Places
-from upreid.study.work import jobs_of
+from upreid.study.command_lines import Machine, line_of, parsed
+from upreid.study.folder import StudyFolder
+from upreid.study.program import jobs_of
 
 CPU = Machine(device="cpu", workers=0, slots=({},))
 TABLE: dict[str, Any] = {
@@ -34,8 +34,8 @@ def cell_of(name: str) -> Cell:
 
 def interrupted(cell: Cell, out: Path, **settings: Any) -> Path:
     """Leave what a training leaves that was stopped after its first save."""
-    config = to_dict(parsed(line_of(cell, Places(out), CPU)))
-    folder = Places(out).run(cell)
+    config = to_dict(parsed(line_of(cell, StudyFolder(out), CPU)))
+    folder = StudyFolder(out).run(cell)
     folder.mkdir(parents=True)
     saved = {"program": cell.program, "settings": config | settings}
     (folder / "config.json").write_text(json.dumps(saved))
@@ -45,7 +45,7 @@ def interrupted(cell: Cell, out: Path, **settings: Any) -> Path:
 
 def command(cell: Cell, out: Path) -> list[str]:
     """What a study that is started again would run for a cell."""
-    jobs = jobs_of(GRID, cells_of(GRID), Places(out), CPU, "mine")
+    jobs = jobs_of(GRID, cells_of(GRID), StudyFolder(out), CPU, "mine")
     return next(job for job in jobs if job.name == cell.name).words()
 
 
@@ -72,7 +72,7 @@ def test_the_root_of_the_data_may_be_a_flag_of_the_grid(tmp_path: Path) -> None:
     own = grid_of(TABLE | {"flags": {"data": {"root": str(tmp_path / "crops")}}}, "x")
     cell = next(cell for cell in cells_of(own) if cell.program == "pretrain")
     interrupted(cell, tmp_path / "out")
-    jobs = jobs_of(own, [cell], Places(tmp_path / "out"), CPU, "mine")
+    jobs = jobs_of(own, [cell], StudyFolder(tmp_path / "out"), CPU, "mine")
     assert jobs[-1].words()[:2] == ["pretrain", "--resume"]
 
 
@@ -89,7 +89,7 @@ def test_a_run_that_cannot_be_continued_is_moved_aside_and_named(
 ) -> None:
     cell = cell_of(name)
     folder = interrupted(cell, tmp_path, **settings)
-    assert command(cell, tmp_path) == line_of(cell, Places(tmp_path), CPU)
+    assert command(cell, tmp_path) == line_of(cell, StudyFolder(tmp_path), CPU)
     assert not folder.exists()
     assert work_kept(tmp_path) == ["hours of work"]
     said = capsys.readouterr().err
@@ -108,24 +108,24 @@ def test_a_folder_with_a_damaged_configuration_is_moved_aside(text: str | None, 
     (folder / "config.json").unlink()
     if text is not None:
         (folder / "config.json").write_text(text)
-    assert command(cell, tmp_path) == line_of(cell, Places(tmp_path), CPU)
+    assert command(cell, tmp_path) == line_of(cell, StudyFolder(tmp_path), CPU)
     assert work_kept(tmp_path) == ["hours of work"]
 
 
 def test_what_an_evaluation_left_is_kept(tmp_path: Path) -> None:
     cell = cell_of("frozen/moco-s1")
-    left = Places(tmp_path).run(cell) / "retrieval.json"
+    left = StudyFolder(tmp_path).run(cell) / "retrieval.json"
     left.parent.mkdir(parents=True)
     left.write_text("{}")
-    assert command(cell, tmp_path) == line_of(cell, Places(tmp_path), CPU)
+    assert command(cell, tmp_path) == line_of(cell, StudyFolder(tmp_path), CPU)
     assert (tmp_path / "frozen" / "moco-s1.aside-1" / "retrieval.json").exists()
 
 
 def test_a_run_that_was_stopped_before_it_had_begun_is_begun_where_it_is(tmp_path: Path) -> None:
     cell = cell_of("pretrain/moco-s1")
-    folder = Places(tmp_path).run(cell)
+    folder = StudyFolder(tmp_path).run(cell)
     (folder / "logs").mkdir(parents=True)
     (folder / ".lock").touch()
     (folder / ".config.json.123.aside").touch()
-    assert command(cell, tmp_path) == line_of(cell, Places(tmp_path), CPU)
+    assert command(cell, tmp_path) == line_of(cell, StudyFolder(tmp_path), CPU)
     assert [path.name for path in folder.parent.iterdir()] == ["moco-s1"]

@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 
 from upreid.config.grid import grid_of
-from upreid.errors import InputError
+from upreid.errors import DataError, InputError
+from upreid.study.analysis import read_study
 from upreid.study.cells import Cell, cells_of
-from upreid.study.findings import look
-from upreid.study.memory import remember
-from upreid.study.places import Places
+from upreid.study.folder import StudyFolder, remember
 from upreid.study.report import report, show
 
 TABLE: dict[str, Any] = {
@@ -24,17 +23,17 @@ TABLE: dict[str, Any] = {
 ORIGIN = {"versions": {}, "commit": "a" * 40, "hardware": {"machine": "x86", "cores": 2, "gpu": "none", "torch": "2"}}
 
 
-def begun(out: Path, **change: Any) -> tuple[Places, dict[str, Cell]]:
+def begun(out: Path, **change: Any) -> tuple[StudyFolder, dict[str, Cell]]:
     grid = grid_of(TABLE | change, "x")
     cells = cells_of(grid)
-    remember("mine", grid, cells, Places(out))
-    return Places(out), {cell.name: cell for cell in cells}
+    remember("mine", grid, {cell.name: cell.digest for cell in cells}, StudyFolder(out))
+    return StudyFolder(out), {cell.name: cell for cell in cells}
 
 
-def put(places: Places, cell: Cell, metrics: dict[str, float | None], **change: Any) -> None:
-    places.result(cell).parent.mkdir(parents=True, exist_ok=True)
+def put(folder: StudyFolder, cell: Cell, metrics: dict[str, float | None], **change: Any) -> None:
+    folder.result(cell).parent.mkdir(parents=True, exist_ok=True)
     table = {"digest": cell.digest, "metrics": metrics, "protocol": {}, "seconds": 60.0} | ORIGIN | change
-    places.result(cell).write_text(json.dumps(table))
+    folder.result(cell).write_text(json.dumps(table))
 
 
 def rows(lines: list[str], first: str) -> list[list[str]]:
@@ -43,12 +42,12 @@ def rows(lines: list[str], first: str) -> list[list[str]]:
 
 
 def test_tables_hold_means_spreads_and_paired_differences_of_what_is_there(tmp_path: Path) -> None:
-    places, cells = begun(tmp_path)
+    folder, cells = begun(tmp_path)
     for seed, (moco, both) in enumerate([(10.0, 11.0), (20.0, 23.0)], start=1):
-        put(places, cells[f"frozen/moco-s{seed}"], {"mAP": moco, "rank1": 1.0, "mINP": 1.0})
-        put(places, cells[f"frozen/both-s{seed}"], {"mAP": both, "rank1": 1.0, "mINP": 1.0})
-    put(places, cells["frozen/moco-s3"], {"mAP": 90.0, "rank1": 1.0, "mINP": 1.0})  # has no partner
-    lines = report(look(places))
+        put(folder, cells[f"frozen/moco-s{seed}"], {"mAP": moco, "rank1": 1.0, "mINP": 1.0})
+        put(folder, cells[f"frozen/both-s{seed}"], {"mAP": both, "rank1": 1.0, "mINP": 1.0})
+    put(folder, cells["frozen/moco-s3"], {"mAP": 90.0, "rank1": 1.0, "mINP": 1.0})  # has no partner
+    lines = report(read_study(tmp_path))
     assert rows(lines, "moco")[0] == ["moco", "40.00 ± 43.59", "1.00 ± 0.00", "1.00 ± 0.00", "1.0", "3"]
     assert rows(lines, "both - moco")[0][1] == "+2.00 [-10.71, +14.71]"
     assert rows(lines, "both - moco")[0][-1] == "2"
@@ -60,66 +59,68 @@ def test_tables_hold_means_spreads_and_paired_differences_of_what_is_there(tmp_p
 
 
 def test_eight_pairs_clear_of_zero_are_bold_and_without_the_warning(tmp_path: Path) -> None:
-    places, cells = begun(tmp_path, seeds=list(range(1, 9)))
+    folder, cells = begun(tmp_path, seeds=list(range(1, 9)))
     for seed in range(1, 9):
-        put(places, cells[f"frozen/moco-s{seed}"], {"mAP": float(seed)})
-        put(places, cells[f"frozen/both-s{seed}"], {"mAP": seed + 1.0 + 0.1 * (seed % 2)})
-    lines = report(look(places))
+        put(folder, cells[f"frozen/moco-s{seed}"], {"mAP": float(seed)})
+        put(folder, cells[f"frozen/both-s{seed}"], {"mAP": seed + 1.0 + 0.1 * (seed % 2)})
+    lines = report(read_study(tmp_path))
     assert rows(lines, "both - moco")[0][1].startswith("**+1.05 [")
     assert "screening" not in "\n".join(lines)
 
 
 def test_a_result_of_other_settings_is_none(tmp_path: Path) -> None:
-    places, cells = begun(tmp_path)
-    put(places, cells["frozen/moco-s1"], {"mAP": 1.0}, digest="other")
-    assert cells["frozen/moco-s1"].name in [cell.name for cell in look(places).unfinished]
-    assert any("1 have a result that was made with other settings" in line for line in report(look(places)))
+    folder, cells = begun(tmp_path)
+    put(folder, cells["frozen/moco-s1"], {"mAP": 1.0}, digest="other")
+    assert cells["frozen/moco-s1"].name in [cell.name for cell in read_study(tmp_path).unfinished]
+    assert any("1 have a result that was made with other settings" in line for line in report(read_study(tmp_path)))
 
 
 def test_a_broken_result_is_named(tmp_path: Path) -> None:
-    places, cells = begun(tmp_path)
-    put(places, cells["frozen/moco-s1"], {"mAP": 1.0})
-    table = json.loads(places.result(cells["frozen/moco-s1"]).read_text())
+    folder, cells = begun(tmp_path)
+    put(folder, cells["frozen/moco-s1"], {"mAP": 1.0})
+    table = json.loads(folder.result(cells["frozen/moco-s1"]).read_text())
     del table["commit"]
-    places.result(cells["frozen/moco-s1"]).write_text(json.dumps(table))
-    with pytest.raises(InputError, match=r"frozen/moco-s1\.json is no result"):
-        look(places)
+    folder.result(cells["frozen/moco-s1"]).write_text(json.dumps(table))
+    with pytest.raises(DataError, match=r"frozen/moco-s1 is damaged .*commit"):
+        read_study(tmp_path)
 
 
 def test_different_commits_are_pointed_out(tmp_path: Path) -> None:
-    places, cells = begun(tmp_path)
-    put(places, cells["frozen/moco-s1"], {"mAP": 1.0})
-    assert any(line.startswith("Commit: aaa") for line in report(look(places)))
-    put(places, cells["frozen/both-s1"], {"mAP": 1.0}, commit=None)
-    assert any("come from different commits" in line and "installed package" in line for line in report(look(places)))
+    folder, cells = begun(tmp_path)
+    put(folder, cells["frozen/moco-s1"], {"mAP": 1.0})
+    assert any(line.startswith("Commit: aaa") for line in report(read_study(tmp_path)))
+    put(folder, cells["frozen/both-s1"], {"mAP": 1.0}, commit=None)
+    assert any(
+        "come from different commits" in line and "installed package" in line for line in report(read_study(tmp_path))
+    )
 
 
 def test_what_measured_much_stands_a_row_a_metric_and_gaps_stay_gaps(tmp_path: Path) -> None:
-    places, cells = begun(tmp_path)
-    put(places, cells["diagnosis/moco-s1"], {"alignment": 0.5, "position_share": None})
-    put(places, cells["diagnosis/both-s1"], {"alignment": 0.25, "gradient_intrinsic": 3.0})
-    lines = report(look(places))
+    folder, cells = begun(tmp_path)
+    put(folder, cells["diagnosis/moco-s1"], {"alignment": 0.5, "position_share": None})
+    put(folder, cells["diagnosis/both-s1"], {"alignment": 0.25, "gradient_intrinsic": 3.0})
+    lines = report(read_study(tmp_path))
     assert rows(lines, "alignment") == [["alignment", "0.50", "0.25"], ["alignment", "-0.25"]]
     assert rows(lines, "gradient_intrinsic") == [["gradient_intrinsic", "", "3.00"]]
 
 
 def test_the_report_is_kept_with_its_plots(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    places, cells = begun(tmp_path)
-    show(places)
+    folder, cells = begun(tmp_path)
+    show(tmp_path)
     assert "Unfinished: 18 of 18" in capsys.readouterr().out
-    put(places, cells["frozen/moco-s1"], {"mAP": 1.0, "rank1": 2.0, "mINP": 3.0})
-    put(places, cells["frozen/moco-s2"], {"mAP": 2.0, "rank1": 2.0, "mINP": 3.0})
-    put(places, cells["diagnosis/moco-s1"], {f"m{number}": 1.0 for number in range(4)})
-    show(places)
+    put(folder, cells["frozen/moco-s1"], {"mAP": 1.0, "rank1": 2.0, "mINP": 3.0})
+    put(folder, cells["frozen/moco-s2"], {"mAP": 2.0, "rank1": 2.0, "mINP": 3.0})
+    put(folder, cells["diagnosis/moco-s1"], {f"m{number}": 1.0 for number in range(4)})
+    show(tmp_path)
     assert (tmp_path / "table.md").read_text() == capsys.readouterr().out
     assert "moco (2)" not in (tmp_path / "diagnosis.svg").read_text()
     assert not (tmp_path / "frozen-differences.svg").exists()
-    put(places, cells["frozen/both-s2"], {"mAP": 2.5, "rank1": 2.0, "mINP": 3.0})
-    show(places)
+    put(folder, cells["frozen/both-s2"], {"mAP": 2.5, "rank1": 2.0, "mINP": 3.0})
+    show(tmp_path)
     assert (tmp_path / "frozen-differences.svg").exists()
     assert (tmp_path / "frozen.svg").read_text().count("<svg") == 1
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no study at"):
-        show(Places(tmp_path))
+        show(tmp_path)

@@ -3,7 +3,7 @@ import math
 import pytest
 from scipy import stats
 
-from upreid.study.statistics import by_seed, interval, paired
+from upreid.study.analysis import by_seed, interval, paired
 
 
 def test_the_interval_is_that_of_a_t_test() -> None:

@@ -22,7 +22,7 @@ LABELS = {"mAP": "mAP", "mAP_trapezoid": "mAP (trapezoid)", "rank1": "Rank-1", "
 
 
 @dataclass(frozen=True)
-class Result:
+class RetrievalResult:
     """One file of numbers."""
 
     path: Path
@@ -62,7 +62,7 @@ def run(config: TableConfig) -> None:
         print(f"\n{note}" if config.format == "markdown" else f"% {note}")
 
 
-def read(path: Path) -> Result:
+def read(path: Path) -> RetrievalResult:
     """Read a run's `retrieval.json`, or a file that evaluate wrote."""
     file = path / "retrieval.json" if path.is_dir() else path
     if not file.is_file():
@@ -74,10 +74,10 @@ def read(path: Path) -> Result:
     if not isinstance(protocol, dict) or not {"dataset", "input", "recipe", "trained_on"} <= protocol.keys():
         raise InputError(f"{file} holds no result with a protocol; give files that upreid finetune or evaluate wrote")
     numbers = {name: float(value) for name, value in content.items() if isinstance(value, int | float)}
-    return Result(file, numbers, protocol)
+    return RetrievalResult(file, numbers, protocol)
 
 
-def cell(results: Sequence[Result], metrics: Sequence[str]) -> str:
+def cell(results: Sequence[RetrievalResult], metrics: Sequence[str]) -> str:
     """Numbers of the results that differ in their seed only."""
     if not results:
         return ""

@@ -1,6 +1,8 @@
 """From a TOML file to the grid of a study; what is wrong with it, in one line."""
 
 import itertools
+import re
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, fields
 from importlib import resources
 from pathlib import Path
@@ -8,16 +10,20 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from upreid.config.command_line import choices_of
 from upreid.config.flag_tables import flat, merged, nested, without_none
-from upreid.config.grid_checks import check_grid, check_seeds
 from upreid.config.recipe import load
-from upreid.config.study import Arm, Corpus, Cross, Grid, Setting
+from upreid.config.study import Corpus, Cross, Grid, Setting, StudyArm
 from upreid.errors import InputError, nearest
 
 Part = TypeVar("Part")
 
+SEEDS_APART = 1000
+"""Distance between the seeds of two fine-tunings of one pre-training."""
+CHOSEN_ON = (1, 5)
+"""Corpus seeds that the shipped defaults were chosen on: they bear no claim."""
+
 
 def shipped_grids() -> dict[str, Path]:
-    """Name -> file of every grid in the package."""
+    """Return name -> file of every grid in the package."""
     folder = Path(str(resources.files("upreid") / "studies"))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
@@ -37,7 +43,7 @@ def grid_of(table: dict[str, Any], where: str) -> Grid:
         name: fill(Cross, part, f"{where}, cross.{name}") for name, part in section(table, "cross", where).items()
     }
     table.pop("cross", None)
-    kinds = {"corpora": Corpus, "arms": Arm, "settings": Setting}
+    kinds = {"corpora": Corpus, "arms": StudyArm, "settings": Setting}
     for name, kind in kinds.items():
         parts = section(table, name, where)
         table[name] = {key: fill(kind, part, f"{where}, {name}.{key}") for key, part in parts.items()}
@@ -53,7 +59,7 @@ def grid_of(table: dict[str, Any], where: str) -> Grid:
 
 
 def spelt_out(pairs: Any, arms: list[str], where: str) -> tuple[tuple[str, str], ...]:
-    """`["*", "moco"]` stands for every other arm against `moco`."""
+    """Write comparisons out: `["*", "moco"]` stands for every other arm against `moco`."""
     found: list[tuple[str, str]] = []
     for pair in pairs:
         if not isinstance(pair, tuple) or len(pair) != 2 or not all(isinstance(arm, str) for arm in pair):
@@ -64,12 +70,12 @@ def spelt_out(pairs: Any, arms: list[str], where: str) -> tuple[tuple[str, str],
 
 
 def to_table(grid: Grid) -> dict[str, Any]:
-    """The grid as a table again, crosses written out; `grid_of` reads it back."""
+    """Return the grid as a table, crosses written out; `grid_of` reads it back."""
     return without_none(asdict(grid))
 
 
 def section(table: dict[str, Any], name: str, where: str) -> dict[str, Any]:
-    """A table of tables; empty where it is missing."""
+    """Return a table of tables, empty where it is missing; InputError where it holds anything else."""
     parts = table.get(name, {})
     if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
         raise InputError(f"{where}: '{name}' holds named tables, as in [{name}.NAME]")
@@ -77,7 +83,7 @@ def section(table: dict[str, Any], name: str, where: str) -> dict[str, Any]:
 
 
 def listed(value: Any, name: str, where: str) -> list[Any]:
-    """A list, or InputError."""
+    """Return a list; InputError where `value` is none."""
     if not isinstance(value, list | tuple):
         raise InputError(f"{where}: '{name}' got {value!r}; give a list")
     return list(value)
@@ -102,7 +108,7 @@ def fill(kind: type[Part], table: dict[str, Any], where: str) -> Part:
 
 
 def check_kind(kind: Any, key: str, value: Any, where: str) -> None:
-    """Words, whole numbers, tables; a choice must be one of the known words."""
+    """Refuse a value of the wrong type, and a choice that is not one of the known words."""
     if choices := choices_of(kind):
         if value not in choices:
             raise InputError(f"{where}: '{key}' got {value!r}{nearest(str(value), choices)}")
@@ -114,12 +120,70 @@ def check_kind(kind: Any, key: str, value: Any, where: str) -> None:
         raise InputError(f"{where}: '{key}' got {value!r}; give {words[wanted[0]]}")
 
 
-def crossed(name: str, cross: Cross) -> dict[str, Arm]:
-    """One arm for every combination of the lists' values."""
+def crossed(name: str, cross: Cross) -> dict[str, StudyArm]:
+    """Make an arm of every combination of the values in the lists."""
     lists = flat(cross.lists)
-    found: dict[str, Arm] = {}
+    found: dict[str, StudyArm] = {}
     for values in itertools.product(*lists.values()):
         given = nested(dict(zip(lists, values, strict=True)))
-        arm = Arm(recipe=cross.recipe, corpus=cross.corpus, flags=merged(cross.flags, given))
+        arm = StudyArm(recipe=cross.recipe, corpus=cross.corpus, flags=merged(cross.flags, given))
         found["-".join([name, *map(str, values)])] = arm
     return found
+
+
+def check_grid(grid: Grid, where: str) -> None:
+    """Refuse a grid whose parts do not fit together."""
+    for owner, corpus in named_corpora(grid).items():
+        if corpus not in grid.corpora:
+            raise InputError(f"{where}: {owner} names corpus '{corpus}'{nearest(corpus, list(grid.corpora))}")
+    for pair in grid.compare:
+        for arm in pair:
+            if arm not in grid.arms:
+                raise InputError(f"{where}: compare names arm '{arm}'{nearest(arm, list(grid.arms))}")
+    for name, setting in grid.settings.items():
+        check_setting(grid, name, setting, where)
+    chosen_on = [corpus.seed for corpus in grid.corpora.values() if corpus.seed in CHOSEN_ON]
+    if grid.purpose == "claiming" and chosen_on:
+        raise InputError(
+            f"{where}: purpose = 'claiming' on corpus seed {chosen_on[0]}, which the defaults were chosen on; use another"
+        )
+    check_names(grid, where)
+
+
+def check_seeds(seeds: Sequence[object], where: str) -> None:
+    """Refuse seeds that are not different whole numbers below those of repeated fine-tunings."""
+    whole = all(type(seed) is int and 0 <= seed < SEEDS_APART for seed in seeds)
+    if not seeds or not whole or len(set(seeds)) < len(seeds):
+        raise InputError(
+            f"{where}: seeds {list(seeds)} must be different whole numbers below {SEEDS_APART}, one or more"
+        )
+
+
+def check_names(grid: Grid, where: str) -> None:
+    """Refuse names of arms, settings and corpora that cannot be those of folders."""
+    for name in [*grid.arms, *grid.settings, *grid.corpora]:
+        if not re.fullmatch(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]*", name):
+            raise InputError(f"{where}: '{name}' names a folder; use letters, digits, '-', '_', '+' and '.'")
+    if "pretrain" in grid.settings:
+        raise InputError(f"{where}: a setting cannot be called 'pretrain', which every study has; choose another name")
+
+
+def named_corpora(grid: Grid) -> dict[str, str]:
+    """Return each part that names a corpus -> that name."""
+    named = {f"settings.{name}": one.corpus for name, one in grid.settings.items()}
+    named |= {f"arms.{name}": one.corpus for name, one in grid.arms.items()}
+    return {"the grid": grid.corpus} | {name: corpus for name, corpus in named.items() if corpus is not None}
+
+
+def check_setting(grid: Grid, name: str, setting: Setting, where: str) -> None:
+    """Refuse a fine-tuning without a recipe, and any but an evaluation that takes the encoder of another setting."""
+    place = f"{where}, settings.{name}"
+    if (setting.recipe is not None) != (setting.program == "finetune"):
+        raise InputError(f"{place}: program = 'finetune' needs a recipe, and nothing else takes one")
+    if setting.repeats < 1 or (setting.repeats > 1 and setting.program != "finetune"):
+        raise InputError(f"{place}: repeats {setting.repeats}; give 1, or more for a fine-tuning")
+    if setting.of is None:
+        return
+    source = grid.settings.get(setting.of)
+    if setting.program != "evaluate" or source is None or source.program != "finetune":
+        raise InputError(f"{place}: of = '{setting.of}' must name a fine-tuning setting, and only an evaluation has it")

@@ -13,15 +13,15 @@ class StudyConfig:
     """Run a declared grid of pre-trainings and what follows them, or show what there is of it."""
 
     grid: str | None = None
-    """Name of a shipped grid, or a path to one."""
+    """Grid of the study: the name of a shipped one, or a path to a TOML file."""
     out: Path | None = None
     """Folder of the study; what is done there already is not done again. By default studies/GRID."""
     table: Path | None = None
-    """Print what is in the folder of a study, and run nothing."""
+    """Folder of a study, or its file study.jsonl, of which the tables are printed; nothing is run."""
     slots: int | None = None
-    """Cells side by side; by default one a GPU, or one a core."""
+    """Number of cells that are computed side by side; by default one for each GPU, or one for each core."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Auto takes GPUs where there are any."""
+    """Device to compute on; auto takes GPUs where there are any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,31 +29,31 @@ class Corpus:
     """Synthetic people: unlabelled ones to pre-train on, others with labels to measure on."""
 
     seed: int
-    """Of the renderer."""
+    """Seed of the renderer."""
     identities: int
-    """People in the labelled set; the unlabelled one shows three times as many others."""
+    """Number of people in the labelled set; the unlabelled one shows three times as many others."""
     flags: Table = field(default_factory=dict)
     """Further flags of `upreid synth`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class StudyArm:
     """A way to pre-train."""
 
     recipe: str | None = None
-    """Of `upreid pretrain`; without one the arm is a random start, and nothing is pre-trained."""
+    """Recipe of `upreid pretrain`; without one the arm is a random start, and nothing is pre-trained."""
     corpus: str | None = None
-    """Whose unlabelled people to pre-train on; the grid's where not given."""
+    """Corpus whose unlabelled people are pre-trained on; that of the grid where not given."""
     flags: Table = field(default_factory=dict)
     """Flags over those of the recipe and those of every arm."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cross(Arm):
+class Cross(StudyArm):
     """Arms for every combination of some lists; each is named after the cross and its values."""
 
     lists: Table = field(default_factory=dict)
-    """Flag -> values."""
+    """Table of flag -> values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +61,15 @@ class Setting:
     """What follows a pre-training: a fine-tuning, a retrieval, a diagnosis."""
 
     program: Literal["finetune", "evaluate", "diagnose"]
-    """Finetune and evaluate measure retrieval; diagnose looks into the pre-training run."""
+    """Command of `upreid`: finetune and evaluate measure retrieval, diagnose examines the pre-training run."""
     recipe: str | None = None
-    """Of `upreid finetune`."""
+    """Recipe of `upreid finetune`."""
     of: str | None = None
-    """Evaluate the encoder of this fine-tuning setting, not the pre-trained one."""
+    """Fine-tuning setting whose encoder is evaluated; where not given, the pre-trained encoder is."""
     corpus: str | None = None
-    """Whose labelled people to use; the grid's where not given."""
+    """Corpus whose labelled people are used; that of the grid where not given."""
     repeats: int = 1
-    """Fine-tunings of each pre-training, averaged; the first has the pre-training's seed."""
+    """Number of fine-tunings of each pre-training, which are averaged; the first has the seed of the pre-training."""
     flags: Table = field(default_factory=dict)
     """Flags of the program."""
 
@@ -79,14 +79,14 @@ class Grid:
     """A study as it is declared."""
 
     purpose: Literal["choosing", "claiming"]
-    """A corpus that served to choose settings bears no claim about them."""
+    """Use of the results: a corpus that served to choose settings bears no claim about them."""
     corpus: str
-    """The corpus of every arm and setting that names no other."""
+    """Corpus of every arm and setting that names no other."""
     seeds: tuple[int, ...]
-    """Of the pre-trainings; arms are compared seed by seed."""
+    """Seeds of the pre-trainings; arms are compared seed by seed."""
     corpora: dict[str, Corpus]
     settings: dict[str, Setting]
-    arms: dict[str, Arm]
+    arms: dict[str, StudyArm]
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs of arms whose differences are reported, the first minus the second; `*` for the first is every other arm."""
     flags: Table = field(default_factory=dict)

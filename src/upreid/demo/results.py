@@ -1,5 +1,7 @@
-"""From the files of finished runs to a table, with what it does not say beside it."""
+"""The results of a demo: from the files of finished runs to a table, with what it does not say beside it."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
@@ -8,18 +10,39 @@ from rich.table import Table
 
 from upreid.config.files import read_json
 from upreid.config.tours import DemoConfig
-from upreid.demo.places import STARTS, Places
+from upreid.runtime.journal import read_journal
 
+STARTS = {"random": "random start", "moco": "MoCo v2", "upreid": "UP-ReID"}
 METRICS = {"mAP": "mAP", "rank1": "Rank-1", "mINP": "mINP"}
 CAVEAT = (
     "One pre-training seed each, on rendered people: the spread is over fine-tuning seeds alone and proves no method."
 )
 
 
-def collect(places: Places, config: DemoConfig) -> dict[str, Any]:
-    """Scores of every fine-tuning, their mean and spread per start, and the paired difference UP-ReID - MoCo v2."""
+@dataclass(frozen=True)
+class DemoFolder:
+    """The folder of a demo, and where its files are."""
+
+    out: Path
+
+    @property
+    def corpus(self) -> Path:
+        """The folder of the rendered people."""
+        return self.out / "corpus"
+
+    def pretrained(self, start: str) -> Path:
+        """Return the folder of a pre-training run."""
+        return self.out / "runs" / start
+
+    def finetuned(self, start: str, seed: int) -> Path:
+        """Return the folder of a fine-tuning run."""
+        return self.out / "finetune" / f"{start}-{seed}"
+
+
+def collect(folder: DemoFolder, config: DemoConfig) -> dict[str, Any]:
+    """Gather scores of every fine-tuning, mean and spread for each start, and the paired difference UP-ReID - MoCo v2."""
     seeds = range(1, config.seeds + 1)
-    runs = {start: [read_json(places.finetuned(start, seed) / "retrieval.json") for seed in seeds] for start in STARTS}
+    runs = {start: [read_json(folder.finetuned(start, seed) / "retrieval.json") for seed in seeds] for start in STARTS}
     scores = {start: {metric: [run[metric] for run in some] for metric in METRICS} for start, some in runs.items()}
     pairs = zip(scores["upreid"]["mAP"], scores["moco"]["mAP"], strict=True)
     return {
@@ -28,31 +51,29 @@ def collect(places: Places, config: DemoConfig) -> dict[str, Any]:
             start: {metric: spread(values) for metric, values in table.items()} for start, table in scores.items()
         },
         "upreid_minus_moco_mAP": spread([ours - theirs for ours, theirs in pairs]),
-        "minutes": {start: minutes(places, start) for start in STARTS if start != "random"},
+        "minutes": {start: minutes(folder, start) for start in STARTS if start != "random"},
         "protocol": runs["upreid"][0]["protocol"],
         "caveat": CAVEAT,
     }
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Mean and sample standard deviation (0 for a single value)."""
+    """Return mean and sample standard deviation (0 for a single value)."""
     return {"mean": mean(values), "std": stdev(values) if len(values) > 1 else 0.0}
 
 
-def minutes(places: Places, start: str) -> float:
-    """Minutes that the pre-training took, on one thread, by the last line of its journal."""
-    from upreid.runtime.journal import read_journal
-
-    return round(read_journal(places.pretrained(start) / "metrics.jsonl")[-1]["seconds"] / 60, 1)
+def minutes(folder: DemoFolder, start: str) -> float:
+    """Return the minutes that a pre-training took on one thread, by the last line of its journal."""
+    return round(read_journal(folder.pretrained(start) / "metrics.jsonl")[-1]["seconds"] / 60, 1)
 
 
 def written(value: dict[str, float]) -> str:
-    """Mean ± std."""
+    """Write mean ± standard deviation."""
     return f"{value['mean']:.1f} ± {value['std']:.1f}"
 
 
 def print_table(results: dict[str, Any]) -> None:
-    """Show the table on standard output."""
+    """Print the table."""
     table = Table(title="People never seen before, after fine-tuning (percent)")
     table.add_column("start")
     for label in METRICS.values():

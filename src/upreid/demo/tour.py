@@ -1,4 +1,4 @@
-"""What the tour does: which jobs there are, and where their results lie."""
+"""`upreid demo`: a tour that renders, pre-trains, fine-tunes and shows what came out."""
 
 import json
 from functools import partial
@@ -7,11 +7,11 @@ from typing import Any
 from upreid.config.files import to_dict
 from upreid.config.tours import DemoConfig
 from upreid.demo.page import write_page
-from upreid.demo.places import STARTS, Places
-from upreid.demo.results import collect, print_table
+from upreid.demo.results import STARTS, DemoFolder, collect, print_table
 from upreid.errors import InputError
 from upreid.runtime.compute import cores
 from upreid.runtime.console import say
+from upreid.runtime.figures import require_pages
 from upreid.runtime.files import write_text
 from upreid.runtime.folder import claim
 from upreid.runtime.jobs import Job, run_jobs
@@ -22,20 +22,21 @@ from upreid.training.saved import encoder_is_whole, share_done
 
 RECIPES = {"moco": "moco-laptop", "upreid": "laptop"}
 WORK = {"synth": 1.0, "moco": 4.0, "upreid": 9.0, "finetune": 0.6}
-"""Rough shares of the time: a UP-ReID step costs 2.25 MoCo steps."""
+"""Estimated shares of the time: a UP-ReID step costs 2.25 MoCo steps."""
 ONE_THREAD = ["--train.threads", "1", "--train.workers", "0", "--train.device", "cpu"]
 
 
 def run(config: DemoConfig) -> None:
     """Do what is not done yet, then show the results of all of it."""
-    places = Places(config.out)
+    require_pages("the plots and the page of the demo", "matplotlib", "jinja2")
+    folder = DemoFolder(config.out)
     with claim(config.out, resume=config.out.is_dir()):
         remember(config)
-        run_jobs(all_jobs(config, places), config.out / "logs", slots=[{}] * cores())
-        results = collect(places, config)
+        run_jobs(all_jobs(config, folder), config.out / "logs", slots=[{}] * cores())
+        results = collect(folder, config)
         write_text(config.out / "results.json", json.dumps(results, indent=2) + "\n")
         print_table(results)
-        page = write_page(places, config, results)
+        page = write_page(folder, config, results)
         say(f"page: {page}")
 
 
@@ -55,59 +56,59 @@ def remember(config: DemoConfig) -> None:
     write_text(path, json.dumps(settings, indent=2) + "\n")
 
 
-def all_jobs(config: DemoConfig, places: Places) -> list[Job]:
-    """Render; pre-train twice; fine-tune from three starts, several times each."""
+def all_jobs(config: DemoConfig, folder: DemoFolder) -> list[Job]:
+    """List the jobs: render, pre-train twice, fine-tune from three starts, several times each."""
     corpus = CorpusSettings(identities=config.identities, seed=config.seed)
     render = Job(
         name="synth",
-        words=lambda: ["synth", str(places.corpus), "--identities", str(config.identities), "--seed", str(config.seed)],
-        is_done=lambda: {"wild", corpus.layout} <= folders_there(places.corpus, corpus).keys(),
+        words=lambda: ["synth", str(folder.corpus), "--identities", str(config.identities), "--seed", str(config.seed)],
+        is_done=lambda: {"wild", corpus.layout} <= folders_there(folder.corpus, corpus).keys(),
         work=WORK["synth"],
     )
-    pretrainings = [pretraining(config, places, start) for start in RECIPES]
+    pretrainings = [pretraining(config, folder, start) for start in RECIPES]
     seeds = range(1, config.seeds + 1)
-    finetunings = [finetuning(config, places, start, seed) for start in STARTS for seed in seeds]
+    finetunings = [finetuning(config, folder, start, seed) for start in STARTS for seed in seeds]
     return [render, *reversed(pretrainings), *finetunings]
 
 
-def pretraining(config: DemoConfig, places: Places, start: str) -> Job:
-    """Pre-train on `wild/`, watching retrieval on the labelled set."""
-    folder = places.pretrained(start)
+def pretraining(config: DemoConfig, folder: DemoFolder, start: str) -> Job:
+    """Return the job that pre-trains on `wild/` and watches retrieval on the labelled set."""
+    run = folder.pretrained(start)
 
     def words() -> list[str]:
         length = ["--train.epochs", str(config.epochs), "--train.seed", str(config.seed)]
-        watch = ["--monitor.every-epochs", "4", "--monitor.root", str(places.corpus / "market1501")]
-        where = ["--data.root", str(places.corpus / "wild"), "--out", str(folder)]
+        watch = ["--monitor.every-epochs", "4", "--monitor.root", str(folder.corpus / "market1501")]
+        where = ["--data.root", str(folder.corpus / "wild"), "--out", str(run)]
         line = ["pretrain", RECIPES[start], *where, *length, *watch, *ONE_THREAD]
-        return continued(line, folder, {"data.root": str(places.corpus / "wild")})
+        return continued(line, run, {"data.root": str(folder.corpus / "wild")})
 
     return Job(
         name=f"pretrain-{start}",
         words=words,
-        is_done=lambda: encoder_is_whole(folder),
-        done_share=partial(share_done, folder),
+        is_done=lambda: encoder_is_whole(run),
+        done_share=partial(share_done, run),
         work=WORK[start],
         needs=("synth",),
     )
 
 
-def finetuning(config: DemoConfig, places: Places, start: str, seed: int) -> Job:
-    """Fine-tune with a share of the labelled people, and evaluate."""
-    folder = places.finetuned(start, seed)
+def finetuning(config: DemoConfig, folder: DemoFolder, start: str, seed: int) -> Job:
+    """Return the job that fine-tunes with a share of the labelled people, and evaluates."""
+    run = folder.finetuned(start, seed)
 
     def words() -> list[str]:
-        init = "random" if start == "random" else str(places.pretrained(start) / "encoder.safetensors")
-        data = ["--data.name", "market1501", "--data.root", str(places.corpus / "market1501")]
+        init = "random" if start == "random" else str(folder.pretrained(start) / "encoder.safetensors")
+        data = ["--data.name", "market1501", "--data.root", str(folder.corpus / "market1501")]
         length = ["--train.epochs", str(config.finetune_epochs), "--train.seed", str(seed)]
-        share = ["--data.identity-share", str(config.identity_share), "--out", str(folder)]
+        share = ["--data.identity-share", str(config.identity_share), "--out", str(run)]
         line = ["finetune", "laptop-bot", "--init", init, *data, *share, *length, *ONE_THREAD]
-        return continued(line, folder, {"data.root": str(places.corpus / "market1501"), "init": init})
+        return continued(line, run, {"data.root": str(folder.corpus / "market1501"), "init": init})
 
     return Job(
         name=f"finetune-{start}-{seed}",
         words=words,
-        is_done=(folder / "retrieval.json").exists,
-        done_share=partial(share_done, folder),
+        is_done=(run / "retrieval.json").exists,
+        done_share=partial(share_done, run),
         work=WORK["finetune"],
         needs=("synth",) if start == "random" else (f"pretrain-{start}",),
     )

@@ -1,15 +1,21 @@
-"""The cells of a grid: every pre-training, and everything that follows one."""
+"""The cells of a grid: every pre-training, everything that follows one, and what makes two of them the same."""
 
+import hashlib
+import os
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 from upreid.config.files import hash_of
 from upreid.config.flag_tables import merged
-from upreid.config.grid_checks import SEEDS_APART
+from upreid.config.grid import SEEDS_APART
 from upreid.config.recipe import recipe_table
-from upreid.config.study import Arm, Grid, Setting
-from upreid.study.fingerprints import fingerprints
+from upreid.config.study import Grid, Setting, StudyArm
+from upreid.data.benchmarks import open_benchmark
+from upreid.data.benchmarks.benchmark import PARTS
+from upreid.data.sources.recognise import open_source
+from upreid.errors import InputError
 from upreid.synthetic.corpus_folder import GENERATOR
 
 PRETRAIN = "pretrain"
@@ -37,23 +43,27 @@ class Cell:
     stage: str
     """`pretrain`, or the name of a downstream setting."""
     program: str
+    """Command of `upreid` that computes the cell."""
     arm: str
+    """Name of the way to pre-train."""
     seed: int
-    """Of the pre-training."""
+    """Seed of the pre-training."""
     repeat: int = 0
-    """Which of the fine-tunings of that pre-training."""
+    """Number of the fine-tuning among those of one pre-training, from 0."""
     recipe: str | None = None
+    """Recipe of the training; None for an evaluation or a diagnosis."""
     flags: dict[str, Any]
+    """Flags over those of the recipe."""
     corpus: str
-    """Whose people are trained or measured on."""
+    """Name of the corpus whose people are trained or measured on."""
     people: dict[str, Any]
-    """What that corpus was made from."""
+    """Settings that the corpus is rendered from."""
     source: "Cell | None" = None
-    """What made the encoder that this begins with; None: nothing, or a random start."""
+    """Cell that makes the encoder which this one begins with; None for a pre-training and for a random start."""
 
     @property
     def name(self) -> str:
-        """Folder and file of the cell, relative to those of the study."""
+        """Path of the cell's folder, relative to that of the study."""
         return f"{self.stage}/{self.arm}-s{self.seed}{f'-r{self.repeat + 1}' if self.repeat else ''}"
 
     @property
@@ -78,22 +88,23 @@ class Cell:
 
     @cached_property
     def digest(self) -> str:
-        """Of the settings. A recipe that says otherwise gives another; a new flag of a program, at its default, does not.
+        """Return sixteen hex digits over the settings that decide the result.
 
-        Nor does a changed default: a grid that is to outlive one writes its flags out, as those of the package do.
+        A changed recipe changes them; a new flag of a program, or another default of one, does not: a grid that is to
+        outlive a change of defaults writes its flags out, as those of the package do.
         """
         return hash_of(effective(self.settings))
 
 
 def cells_of(grid: Grid) -> list[Cell]:
-    """Every cell, all arms of one seed before the next seed: what is there at any moment can be compared in pairs."""
+    """List every cell, all arms of one seed before the next seed: what is there at any moment can be compared in pairs."""
     return [
         cell for seed in grid.seeds for name, arm in grid.arms.items() for cell in cells_of_arm(grid, name, arm, seed)
     ]
 
 
-def cells_of_arm(grid: Grid, name: str, arm: Arm, seed: int) -> list[Cell]:
-    """A pre-training and all that follows it; a random start can only be fine-tuned."""
+def cells_of_arm(grid: Grid, name: str, arm: StudyArm, seed: int) -> list[Cell]:
+    """List a pre-training and all that follows it; a random start can only be fine-tuned."""
     pretraining = None
     if arm.recipe is not None:
         flags = merged(grid.flags, arm.flags)
@@ -117,12 +128,12 @@ def cells_of_arm(grid: Grid, name: str, arm: Arm, seed: int) -> list[Cell]:
 
 
 def repeats(grid: Grid, setting: Setting) -> int:
-    """How many runs follow each pre-training: an evaluation has as many as the fine-tuning it looks at."""
+    """Count the runs that follow each pre-training: an evaluation has as many as the fine-tuning whose encoder it takes."""
     return setting.repeats if setting.of is None else grid.settings[setting.of].repeats
 
 
 def downstream(grid: Grid, stage: str, setting: Setting, arm: str, seed: int, repeat: int, source: Cell | None) -> Cell:
-    """One run of a downstream setting."""
+    """Make the cell of one run of a downstream setting."""
     return Cell(
         stage=stage,
         program=setting.program,
@@ -137,7 +148,7 @@ def downstream(grid: Grid, stage: str, setting: Setting, arm: str, seed: int, re
 
 
 def people(grid: Grid, corpus: str | None) -> dict[str, Any]:
-    """Name of a corpus, and what it is made from."""
+    """Return the name of a corpus and the settings that it is rendered from."""
     name = corpus or grid.corpus
     return {"corpus": name, "people": asdict(grid.corpora[name])}
 
@@ -146,3 +157,48 @@ def effective(table: dict[str, Any]) -> dict[str, Any]:
     """Drop what has no effect, at every level."""
     kept = {key: value for key, value in table.items() if key not in WITHOUT_EFFECT}
     return {key: effective(value) if isinstance(value, dict) else value for key, value in kept.items()}
+
+
+def fingerprints(program: str, flags: dict[str, Any]) -> dict[str, str]:
+    """Return flag -> fingerprint of the data that `flags` name by path; none where all of it is rendered for the study.
+
+    Raises InputError or DataError where such data cannot be opened.
+    """
+    data = flags.get("data", {})
+    found: dict[str, str] = {}
+    if "root" in data and program == "pretrain":
+        found["--data.root"] = unlabelled(data["root"], data.get("cfs_share", 1.0))
+    elif "root" in data:
+        found["--data.root"] = labelled(data.get("name", "market1501"), data["root"])
+    if "split" in data:
+        found["--data.split"] = contents(data["split"])
+    if "unlabelled" in flags:
+        found["--unlabelled"] = unlabelled(flags["unlabelled"], 1.0)
+    return found
+
+
+@cache  # every cell of an arm asks, and a source may have millions of files
+def unlabelled(root: str, cfs_share: float) -> str:
+    """Return the fingerprint of a source of unlabelled images: their names and order."""
+    return open_source(Path(root), cfs_share=cfs_share).fingerprint
+
+
+@cache
+def labelled(name: str, root: str) -> str:
+    """Return the fingerprint of a labelled set: path, person and camera of every image in its three lists."""
+    benchmark = open_benchmark(name, Path(root), quiet=True)
+    lines = [
+        f"{part}\t{os.path.relpath(record.path, benchmark.root)}\t{record.person}\t{record.camera}"
+        for part in PARTS
+        for record in getattr(benchmark, part)
+    ]
+    return f"{benchmark.name} {hashlib.sha256(os.fsencode(chr(10).join(lines))).hexdigest()[:16]}"
+
+
+@cache
+def contents(path: str) -> str:
+    """Return the fingerprint of a small file."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror}); give an existing split file") from error

@@ -1,45 +1,121 @@
-"""`upreid study`: run the cells of a grid, restartably, and show what there is."""
+"""`upreid study`: run the cells of a grid as jobs, restartably, and show what there is."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from upreid.config.grid import read_grid
-from upreid.config.study import StudyConfig
+from upreid.config.study import Grid, StudyConfig
 from upreid.errors import InputError
 from upreid.runtime.console import say
 from upreid.runtime.folder import claim
-from upreid.runtime.jobs import run_jobs
-from upreid.study.cells import cells_of
-from upreid.study.lines import check_lines, machine
-from upreid.study.memory import remember
-from upreid.study.places import Places
+from upreid.runtime.jobs import Job, run_jobs
+from upreid.runtime.resume import continued
+from upreid.study.cells import PRETRAIN, Cell, cells_of
+from upreid.study.command_lines import Machine, check_lines, identity, line_of, machine, parsed, synth_line
+from upreid.study.folder import StudyFolder, remember
 from upreid.study.report import show
-from upreid.study.work import jobs_of
+from upreid.study.results import is_finished, write_result
+from upreid.synthetic.corpus_folder import folders_there
+from upreid.training.saved import encoder_is_whole, share_done
+
+MOCO_STEPS = {"consistency": 0.25, "intrinsic": 1.0}
+"""Cost that each term adds to a step, in MoCo steps: its share of the pixels."""
+IMAGES_PER_IDENTITY = {"pretrain": 12, "finetune": 6}
+TIMES_A_TRAINING_STEP = {"pretrain": 4.0, "finetune": 3.0}
+"""Number of forward passes for every image of an epoch."""
+WORK_OF_THE_REST = 6000.0
 
 
 def run(config: StudyConfig) -> None:
-    """Do what is not done yet, then show all of it; or, with `--table`, only show it."""
+    """Compute what is not computed yet, then show all of it; or, with `--table`, only show it."""
     if config.table is not None:
         if config.grid is not None or config.out is not None:
             raise InputError("upreid study --table OUT shows what is in OUT and takes neither a grid nor --out")
-        show(Places(config.table))
+        show(config.table)
         return
     assert config.grid is not None
     name = Path(config.grid).stem if config.grid.endswith(".toml") else config.grid
-    places = Places(config.out or Path("studies") / name)
+    folder = StudyFolder(config.out or Path("studies") / name)
     grid = read_grid(config.grid)
     cells, where = cells_of(grid), machine(config.device, config.slots)
-    check_lines(grid, cells, places, where)
-    with claim(places.out, resume=places.memory.exists() or places.results.is_dir()):  # results may come from elsewhere
-        remember(name, grid, cells, places)
+    check_lines(grid, cells, folder, where)
+    digests = {cell.name: cell.digest for cell in cells}  # opens the data that the grid names
+    with claim(folder.out, resume=folder.is_begun):
+        remember(name, grid, digests, folder)
         say(f"study '{name}': {len(cells)} cells, {len(where.slots)} at a time on {where.device}")
+        filed = [cell for cell in cells if not folder.result(cell).is_file() and is_finished(cell, folder)]
+        if filed:
+            say(f"{len(filed)} results are those of {folder.file}; move it away to compute them again")
         try:
-            run_jobs(
-                jobs_of(grid, cells, places, where, name),
-                places.out / "logs",
-                slots=where.slots,
-                what=name,
-                keeps_going=True,
-            )
+            jobs = jobs_of(grid, cells, folder, where, name)
+            run_jobs(jobs, folder.out / "logs", slots=where.slots, what=name, keeps_going=True)
         finally:
-            say(f"what there is: upreid study --table {places.out}")
-        show(places)
+            say(f"what there is: upreid study --table {folder.out}")
+        show(folder.out)
+
+
+def jobs_of(grid: Grid, cells: Sequence[Cell], folder: StudyFolder, machine: Machine, study: str) -> list[Job]:
+    """List the corpora that are needed, then the cells in their order; what only finished cells needed is not made again."""
+    wanted = to_do(cells, folder)
+    corpora = {cell.corpus for cell in cells if cell.name in wanted}
+    return [
+        *(rendering(name, grid, folder) for name in grid.corpora if name in corpora),
+        *(job_of(cell, folder, machine, study, grid, is_done=cell.name not in wanted) for cell in cells),
+    ]
+
+
+def to_do(cells: Sequence[Cell], folder: StudyFolder) -> set[str]:
+    """Name the cells without a result, and those whose encoder one of them needs and that is not there."""
+    wanted: set[str] = set()
+    needed: set[str] = set()
+    for cell in reversed(cells):  # what follows a cell stands behind it
+        if not is_finished(cell, folder) or (cell.name in needed and not is_whole(cell, folder)):
+            wanted.add(cell.name)
+            needed |= {cell.source.name} if cell.source else set()
+    return wanted
+
+
+def is_whole(cell: Cell, folder: StudyFolder) -> bool:
+    """Whether what others need of a training is in its folder."""
+    return encoder_is_whole(folder.run(cell)) and (cell.stage != PRETRAIN or (folder.run(cell) / "state.pt").exists())
+
+
+def rendering(name: str, grid: Grid, folder: StudyFolder) -> Job:
+    """Return the job that renders a corpus."""
+    line = synth_line(name, grid.corpora[name], folder)
+    corpus = parsed(line)
+    return Job(
+        name=f"synth-{name}",
+        words=lambda: line,
+        is_done=lambda: {"wild", corpus.layout} <= folders_there(corpus.out, corpus).keys(),
+        work=grid.corpora[name].identities * 100.0,
+    )
+
+
+def job_of(cell: Cell, folder: StudyFolder, machine: Machine, study: str, grid: Grid, *, is_done: bool) -> Job:
+    """Return the job that computes a cell."""
+    run, line = folder.run(cell), line_of(cell, folder, machine)
+    needs = [f"synth-{cell.corpus}", *([cell.source.name] if cell.source else [])]
+    return Job(
+        name=cell.name,
+        words=lambda: continued(line, run, identity(cell, line)),
+        is_done=lambda: is_done,
+        done_share=partial(share_done, run),
+        work=work_of(cell, grid),
+        needs=tuple(needs),
+        finish=partial(write_result, cell, folder, study, line),
+    )
+
+
+def work_of(cell: Cell, grid: Grid) -> float:
+    """Estimate how many forward passes of an image a cell costs."""
+    table = cell.settings["flags"]
+    if cell.program not in TIMES_A_TRAINING_STEP:
+        return WORK_OF_THE_REST
+    epochs = table.get("train", {}).get("epochs", 120.0)
+    images = IMAGES_PER_IDENTITY[cell.program] * grid.corpora[cell.corpus].identities
+    share = table.get("data", {}).get("identity_share", 1.0) * table.get("data", {}).get("image_share", 1.0)
+    terms = [cost for term, cost in MOCO_STEPS.items() if table.get(term, {}).get("weight", 1.0) > 0]
+    extra = sum(terms) if cell.program == "pretrain" else 0.0
+    return TIMES_A_TRAINING_STEP[cell.program] * epochs * images * share * (1.0 + extra)

@@ -1,45 +1,68 @@
-"""What there is of a study, in words: tables of what is finished, differences by seed, and what is missing."""
+"""The report of a study: tables of what is finished, differences by seed, what is missing, and a plot for every stage."""
 
+import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from upreid.commands.table import markdown
 from upreid.config.study import Grid
+from upreid.errors import InputError
+from upreid.runtime.console import say
+from upreid.runtime.figures import GREY, TEAL, as_svg, new_figure, tidy
 from upreid.runtime.files import write_text
+from upreid.study.analysis import (
+    ENOUGH_FOR_A_CLAIM,
+    LABELS,
+    RETRIEVAL,
+    Interval,
+    StudyResults,
+    interval,
+    read_study,
+)
 from upreid.study.cells import PRETRAIN
-from upreid.study.findings import LABELS, RETRIEVAL, Findings, look
-from upreid.study.places import Places
-from upreid.study.plots import write_plots
-from upreid.study.statistics import ENOUGH_FOR_A_CLAIM, Interval, interval
+from upreid.study.folder import StudyFolder
+from upreid.study.study_file import write_study_file
 
 MOST_NAMED = 40
 MOST_AT_ONCE = 4
-"""Comparisons that need no word about chance."""
+"""Number of comparisons that need no word about chance."""
+PANELS_A_ROW = 3
 
 
-def show(places: Places) -> None:
-    """Print the report, and keep it as `table.md`, with a plot a stage."""
-    findings = look(places)
-    text = "\n".join(report(findings)) + "\n"
-    write_text(places.out / "table.md", text)
-    write_plots(findings, places)
+def show(path: Path) -> None:
+    """Print the report of a study.
+
+    A folder also keeps it: as `table.md`, with all results in `study.jsonl` and two plots for every stage.
+    """
+    study = read_study(path)
+    text = "\n".join(report(study)) + "\n"
     print(text, end="")
+    if path.is_file():
+        return
+    write_text(path / "table.md", text)
+    write_study_file(StudyFolder(path).file, study.name, study.grid, study.records)
+    try:
+        write_plots(study, path)
+    except InputError as error:  # the table stands without them
+        say(f"no plots: {error}")
 
 
-def report(findings: Findings) -> list[str]:
-    """The whole report in Markdown."""
-    lines = [f"# {findings.name}", "", *introduction(findings)]
-    for stage in findings.stages():
-        lines += ["", f"## {stage}", "", describe(findings.grid, stage), "", *scores_table(findings, stage)]
-        differences = differences_table(findings, stage)
+def report(study: StudyResults) -> list[str]:
+    """Write the whole report in Markdown."""
+    lines = [f"# {study.name}", "", *introduction(study)]
+    for stage in study.stages():
+        lines += ["", f"## {stage}", "", describe(study.grid, stage), "", *scores_table(study, stage)]
+        differences = differences_table(study, stage)
         lines += ["", *differences] if differences else []
-    return [*lines, "", *missing(findings), "", *origins(findings)]
+    return [*lines, "", *missing(study), "", *origins(study)]
 
 
-def introduction(findings: Findings) -> list[str]:
-    """What the numbers are, and what they are not."""
-    grid = findings.grid
+def introduction(study: StudyResults) -> list[str]:
+    """Say what the numbers are, and what they are not."""
+    grid = study.grid
     corpora = "; ".join(
-        f"{name}: {one.identities} labelled people, seed {one.seed}" for name, one in grid.corpora.items()
+        f"{name}: {corpus.identities} labelled people, seed {corpus.seed}" for name, corpus in grid.corpora.items()
     )
     lines = [
         f"Rendered people ({corpora}). Mean ± standard deviation over n pre-training seeds; differences are paired by "
@@ -51,7 +74,7 @@ def introduction(findings: Findings) -> list[str]:
 
 
 def describe(grid: Grid, stage: str) -> str:
-    """What a stage does."""
+    """Say what a stage does."""
     if stage == PRETRAIN:
         return "Losses, unweighted, over the last tenth of the pre-training; minutes on the machine named below."
     setting = grid.settings[stage]
@@ -63,66 +86,60 @@ def describe(grid: Grid, stage: str) -> str:
     return f"{what}, on `{setting.corpus or grid.corpus}`."
 
 
-def scores_table(findings: Findings, stage: str) -> list[str]:
-    """A row an arm; where a stage measured much, a row a metric."""
-    metrics, rows = findings.metrics(stage), []
-    for arm in findings.grid.arms:
-        found = {name: findings.scores(stage, arm, name) for name in metrics}
-        if any(found.values()):
-            cells = [spread(interval(list(values.values()))) if values else "" for values in found.values()]
-            n = max(len(values) for values in found.values())
-            rows.append([arm, *cells, minutes(findings, stage, arm), str(n)])
+def scores_table(study: StudyResults, stage: str) -> list[str]:
+    """Write a row for every arm; where a stage measured much, a row for every metric."""
+    metrics, rows = study.metrics(stage), []
+    for arm in study.grid.arms:
+        scores = {name: study.scores(stage, arm, name) for name in metrics}
+        if any(scores.values()):
+            cells = [spread(interval(list(values.values()))) if values else "" for values in scores.values()]
+            n = max(len(values) for values in scores.values())
+            rows.append([arm, *cells, minutes(study, stage, arm), str(n)])
     return laid_out(["arm", *(LABELS.get(name, name) for name in metrics), "minutes", "n"], rows, metrics)
 
 
 def laid_out(head: list[str], rows: list[list[str]], metrics: Sequence[str]) -> list[str]:
-    """A Markdown table; turned by a quarter where it would be too wide to read."""
+    """Write a Markdown table, with rows and columns exchanged where it would be too wide to read."""
     if set(metrics) <= set(RETRIEVAL):
         return markdown(head, rows)
     first, *turned = [list(row) for row in zip(head, *rows, strict=True)]
     return markdown(first, [row for row in turned if any(row[1:])])
 
 
-def minutes(findings: Findings, stage: str, arm: str) -> str:
-    """Mean time of a cell."""
-    spent = [one.seconds / 60 for one in findings.results if (one.stage, one.arm) == (stage, arm)]
+def minutes(study: StudyResults, stage: str, arm: str) -> str:
+    """Return the mean time of a cell."""
+    spent = [result.seconds / 60 for result in study.results if (result.stage, result.arm) == (stage, arm)]
     return f"{sum(spent) / len(spent):.1f}" if spent else ""
 
 
-def differences_table(findings: Findings, stage: str) -> list[str]:
-    """A row a comparison (or a column, as above), and what its size admits."""
-    metrics = findings.metrics(stage)
-    found = {name: findings.differences(stage, name) for name in metrics}
+def differences_table(study: StudyResults, stage: str) -> list[str]:
+    """Write a row for every comparison (or a column, as above), and what the number of seeds permits to say."""
+    metrics = study.metrics(stage)
+    differences = {name: study.differences(stage, name) for name in metrics}
     rows, counts = [], []
-    for pair in found[metrics[0]]:
-        values = [found[name][pair] for name in metrics]
+    for pair in differences[metrics[0]]:
+        values = [differences[name][pair] for name in metrics]
         if any(values):
             counts.append(max(len(some) for some in values))
             rows.append([pair, *(difference(interval(some)) if some else "" for some in values), str(counts[-1])])
     if not rows:
         return []
     table = laid_out(["difference", *(LABELS.get(name, name) for name in metrics), "n"], rows, metrics)
-    few = f"Fewer than {ENOUGH_FOR_A_CLAIM} paired seeds (n = {min(counts)}): screening, no claim."
-    return [*table, *caution(rows), *(["", few] if min(counts) < ENOUGH_FOR_A_CLAIM else [])]
-
-
-def caution(rows: Sequence[Sequence[str]]) -> list[str]:
-    """What many intervals at once mean."""
-    if len(rows) <= MOST_AT_ONCE:
-        return []
-    return [
-        "",
-        f"{len(rows)} comparisons at once: about one in twenty leaves zero out by chance (no correction is made).",
-    ]
+    if len(rows) > MOST_AT_ONCE:
+        chance = "about one in twenty leaves zero out by chance (no correction is made)"
+        table += ["", f"{len(rows)} comparisons at once: {chance}."]
+    if min(counts) < ENOUGH_FOR_A_CLAIM:
+        table += ["", f"Fewer than {ENOUGH_FOR_A_CLAIM} paired seeds (n = {min(counts)}): screening, no claim."]
+    return table
 
 
 def spread(value: Interval) -> str:
-    """Mean ± standard deviation."""
+    """Write mean ± standard deviation."""
     return number(value.mean) + (f" ± {number(value.std)}" if value.std is not None else "")
 
 
 def difference(value: Interval) -> str:
-    """Mean and interval; bold where zero is outside and there are seeds enough to say so."""
+    """Write mean and interval, bold where zero is outside and the seeds are enough for a claim."""
     if value.low is None or value.high is None:
         return f"{value.mean:+.2f}"
     digits = 2 if max(-value.low, value.high) >= 1 else 3
@@ -131,27 +148,28 @@ def difference(value: Interval) -> str:
 
 
 def number(value: float) -> str:
-    """Two decimals where they say something, else two significant digits."""
+    """Write two decimals, or two significant digits of a small number."""
     return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
 
 
-def missing(findings: Findings) -> list[str]:
-    """Cells without a result."""
-    total, names = len(findings.cells), [cell.name for cell in findings.unfinished]
+def missing(study: StudyResults) -> list[str]:
+    """Name the cells without a result."""
+    total, names = len(study.cells), [cell.name for cell in study.unfinished]
     if not names:
         return [f"All {total} cells are finished."]
-    stale = f" Of these, {findings.stale} have a result that was made with other settings; it is not counted."
+    stale = f" Of these, {study.stale} have a result that was made with other settings; it is not counted."
     rest = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return [
-        f"Unfinished: {len(names)} of {total} cells: {', '.join(names[:MOST_NAMED])}{rest}.{stale if findings.stale else ''}"
+        f"Unfinished: {len(names)} of {total} cells: {', '.join(names[:MOST_NAMED])}{rest}.{stale if study.stale else ''}"
     ]
 
 
-def origins(findings: Findings) -> list[str]:
-    """Commits and hardware, and a warning where there are several."""
+def origins(study: StudyResults) -> list[str]:
+    """Name commits and hardware, with a warning where there are several."""
     lines: list[str] = []
-    for what, told in (("Commit", commit), ("Hardware", hardware)):
-        counts = count([told(one.origin) for one in findings.results])
+    for what, words in (("Commit", commit), ("Hardware", hardware)):
+        named = [words(result.origin) for result in study.results]
+        counts = {name: named.count(name) for name in dict.fromkeys(named)}
         text = "; ".join(f"{name} ({many} cells)" for name, many in counts.items())
         if len(counts) > 1:
             lines.append(f"Note: these results come from different {what.lower()}s: {text}.")
@@ -161,18 +179,53 @@ def origins(findings: Findings) -> list[str]:
 
 
 def commit(origin: Mapping[str, object]) -> str:
-    """The commit in words."""
+    """Name the commit."""
     return str(origin["commit"] or "installed package")
 
 
 def hardware(origin: Mapping[str, object]) -> str:
-    """The machine in words."""
+    """Name the machine."""
     facts = origin["hardware"]
     assert isinstance(facts, dict)
     gpu = "no GPU" if facts["gpu"] == "none" else facts["gpu"]
     return f"{facts['machine']}, {facts['cores']} cores, {gpu}, torch {facts['torch']}"
 
 
-def count(names: Sequence[str]) -> dict[str, int]:
-    """Name -> how often."""
-    return {name: names.count(name) for name in dict.fromkeys(names)}
+def write_plots(study: StudyResults, out: Path) -> None:
+    """Write two SVGs for every stage, one of the arms and one of their paired differences, with a panel for every metric."""
+    for stage in study.stages():
+        metrics = study.metrics(stage)
+        arms = {
+            name: {arm: list(study.scores(stage, arm, name).values()) for arm in study.grid.arms} for name in metrics
+        }
+        pairs = {name: study.differences(stage, name) for name in metrics}
+        write_text(out / f"{stage}.svg", draw(arms))
+        if any(some for row in pairs.values() for some in row.values()):
+            write_text(out / f"{stage}-differences.svg", draw(pairs, is_difference=True))
+
+
+def draw(values: dict[str, dict[str, list[float]]], *, is_difference: bool = False) -> str:
+    """Draw a panel for each metric: name -> label -> one value for each seed."""
+    columns = min(PANELS_A_ROW, len(values))
+    rows = math.ceil(len(values) / columns)
+    labels = {label for row in values.values() for label, some in row.items() if some}
+    figure = new_figure(4.4 * columns, (0.8 + 0.3 * len(labels)) * rows)
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, (metric, row) in zip(panels, values.items(), strict=False):
+        panel(axes, metric, {label: some for label, some in row.items() if some})
+        if is_difference:
+            axes.axvline(0, color=GREY, linewidth=0.8)
+    for axes in figure.axes[len(values) :]:
+        axes.remove()
+    return as_svg(figure)
+
+
+def panel(axes: Any, metric: str, row: dict[str, list[float]]) -> None:
+    """Draw a small point for each seed; below them a large one and a bar, for their mean and its 95 % interval."""
+    for place, values in enumerate(row.values()):
+        mean = interval(values)
+        axes.plot(values, [place - 0.18] * len(values), ".", color=GREY, markersize=5)
+        axes.errorbar(mean.mean, place + 0.1, xerr=mean.half_width, fmt="o", color=TEAL, markersize=4, capsize=3)
+    axes.set_yticks(range(len(row)), [f"{label} ({len(values)})" for label, values in row.items()])
+    axes.set_ylim(len(row) - 0.4, -0.6)
+    tidy(axes, LABELS.get(metric, metric))

@@ -20,7 +20,7 @@ from upreid.errors import InputError
 from upreid.runtime.compute import cores
 from upreid.runtime.jobs import Slot
 from upreid.study.cells import Cell, effective
-from upreid.study.places import Places
+from upreid.study.folder import StudyFolder
 
 SCHEMAS = {
     "evaluate": (EvaluateConfig, "--encoder"),
@@ -39,13 +39,13 @@ class Machine:
     slots: tuple[Slot, ...]
 
     def flags(self, prefix: str) -> list[str]:
-        """As the programs take it."""
+        """Return device, threads and workers as the programs take them."""
         given = {"device": self.device, "threads": 1, "workers": self.workers}
         return [word for name, value in given.items() for word in (f"--{prefix}{name}", str(value))]
 
 
 def machine(device: str, slots: int | None) -> Machine:
-    """Settle device and slots; InputError for what cannot be."""
+    """Choose device and slots; InputError for what the machine does not have."""
     gpus = torch.cuda.device_count() if device != "cpu" else 0
     if device == "cuda" and not gpus:
         raise InputError("--device cuda, but torch sees no GPU; leave it out or say cpu")
@@ -59,10 +59,10 @@ def machine(device: str, slots: int | None) -> Machine:
     return Machine(device="cuda", workers=max(cores() // count - 1, 0), slots=visible)
 
 
-def line_of(cell: Cell, places: Places, machine: Machine) -> list[str]:
-    """The whole command line of a cell, as it starts from nothing."""
-    data = ["--data.name", "market1501", "--data.root", str(places.labelled(cell.corpus))]
-    out = ["--out", str(places.run(cell))]
+def line_of(cell: Cell, folder: StudyFolder, machine: Machine) -> list[str]:
+    """Return the whole command line of a cell that begins."""
+    data = ["--data.name", "market1501", "--data.root", str(folder.labelled(cell.corpus))]
+    out = ["--out", str(folder.run(cell))]
     seed = ["--train.seed", str(cell.train_seed)]
     own = flags(cell.flags)
     if cell.program == "pretrain":
@@ -70,45 +70,45 @@ def line_of(cell: Cell, places: Places, machine: Machine) -> list[str]:
             "pretrain",
             str(cell.recipe),
             "--data.root",
-            str(places.wild(cell.corpus)),
+            str(folder.wild(cell.corpus)),
             *out,
             *own,
             *seed,
             *machine.flags("train."),
         ]
     if cell.program == "finetune":
-        init = ["--init", str(places.encoder(cell.source)) if cell.source else "random"]
+        init = ["--init", str(folder.encoder(cell.source)) if cell.source else "random"]
         return ["finetune", str(cell.recipe), *init, *data, *out, *own, *seed, *machine.flags("train.")]
     assert cell.source is not None
-    file = ["--out", str(places.run(cell) / RESULT_FILES[cell.program])]
+    file = ["--out", str(folder.run(cell) / RESULT_FILES[cell.program])]
     if cell.program == "diagnose":
-        images = ["--unlabelled", str(places.wild(cell.source.corpus))]
-        return ["diagnose", str(places.run(cell.source)), *data, *images, *file, *own, *machine.flags("")]
-    return ["evaluate", str(places.encoder(cell.source)), *data, *file, *own, *machine.flags("")]
+        images = ["--unlabelled", str(folder.wild(cell.source.corpus))]
+        return ["diagnose", str(folder.run(cell.source)), *data, *images, *file, *own, *machine.flags("")]
+    return ["evaluate", str(folder.encoder(cell.source)), *data, *file, *own, *machine.flags("")]
 
 
-def synth_line(name: str, corpus: Corpus, places: Places) -> list[str]:
-    """The command line that renders a corpus."""
+def synth_line(name: str, corpus: Corpus, folder: StudyFolder) -> list[str]:
+    """Return the command line that renders a corpus."""
     what = ["--identities", str(corpus.identities), "--seed", str(corpus.seed)]
-    return ["synth", str(places.corpus(name)), *what, *flags(corpus.flags)]
+    return ["synth", str(folder.corpus(name)), *what, *flags(corpus.flags)]
 
 
-def check_lines(grid: Grid, cells: Sequence[Cell], places: Places, machine: Machine) -> None:
+def check_lines(grid: Grid, cells: Sequence[Cell], folder: StudyFolder, machine: Machine) -> None:
     """Read the command lines of the corpora and of one seed as the programs will; InputError where one would be refused."""
     for name, corpus in grid.corpora.items():
         try:
-            parsed(synth_line(name, corpus, places))
+            parsed(synth_line(name, corpus, folder))
         except InputError as error:
             raise InputError(f"corpus {name}: {error}") from error
     for cell in [cell for cell in cells if cell.seed == cells[0].seed and not cell.repeat]:
         try:
-            parsed(line_of(cell, places, machine))
+            parsed(line_of(cell, folder, machine))
         except InputError as error:
             raise InputError(f"{cell.stage} of {cell.arm}: {error}") from error
 
 
 def parsed(line: Sequence[str]) -> Any:
-    """The configuration that a program makes of its command line."""
+    """Return the configuration that a program makes of its command line."""
     program, first, *rest = line
     if program in SCHEMAS:
         schema, place = SCHEMAS[program]
@@ -118,7 +118,7 @@ def parsed(line: Sequence[str]) -> Any:
 
 
 def identity(cell: Cell, line: Sequence[str]) -> dict[str, Any]:
-    """The settings by which a run is known to be that of a cell: every flag of the cell, its seed, data and encoder."""
+    """Return the settings by which a run is known to be that of a cell: its flags, seed, data and initial weights."""
     config = flat(to_dict(parsed(line)))
     names = [*flat(effective(cell.settings["flags"])), "train.seed", "data.root", "init"]
     return {name: config[name] for name in names if name in config}
