@@ -66,6 +66,19 @@ def test_a_run_is_continued_however_the_path_of_its_study_is_spelt(
     assert work_kept(tmp_path / "out") == ["hours of work"]
 
 
+def test_a_run_is_continued_from_another_folder_than_it_was_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cell = cell_of("pretrain/moco-s1")
+    config = interrupted(cell, Path("out")) / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"started_in": str(tmp_path)}))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for out in (tmp_path / "out", Path("../out")):
+        assert command(cell, out) == ["pretrain", "--resume", str(out / cell.name)]
+
+
 def test_the_root_of_the_data_may_be_a_flag_of_the_grid(tmp_path: Path) -> None:
     (tmp_path / "crops").mkdir()
     (tmp_path / "crops" / "a.png").touch()

@@ -42,11 +42,12 @@ def obstacle(program: str, folder: Path, settings: Mapping[str, Any]) -> str | N
     try:
         saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         owner, found = saved["program"], {name: value_of(saved["settings"], name) for name in settings}
+        started_in = Path(saved.get("started_in") or ".")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "its config.json is missing or damaged"
     if owner != program:
         return f"it holds a run of {owner}"
-    name = next((name for name, value in settings.items() if not is_same(found[name], value)), None)
+    name = next((name for name, value in settings.items() if not is_same(found[name], value, started_in)), None)
     return None if name is None else f"its --{name.replace('_', '-')} is {found[name]} and not {settings[name]}"
 
 
@@ -56,11 +57,11 @@ def value_of(table: Mapping[str, Any], name: str) -> Any:
     return value_of(table[first], rest) if rest and table.get(first) is not None else table.get(first)
 
 
-def is_same(first: Any, second: Any) -> bool:
-    """Whether two values are equal, or two spellings of one path."""
-    if isinstance(first, str) and isinstance(second, str):
-        return first == second or Path(first).resolve() == Path(second).resolve()
-    return first == second
+def is_same(saved: Any, value: Any, started_in: Path) -> bool:
+    """Whether two values are equal, or two spellings of one path, the saved one as seen from where the run was started."""
+    if isinstance(saved, str) and isinstance(value, str):
+        return saved == value or (started_in / saved).resolve() == Path(value).resolve()
+    return saved == value
 
 
 def move_aside(folder: Path, reason: str) -> Path:
