@@ -39,8 +39,8 @@ from upreid.data.augment import (
     StrongView,
     ViewRequest,
 )
-from upreid.data.augment.look import apply_look
 from upreid.data.augment.parameters import draw_crops, draw_flips, draw_look, image_numbers, part
+from upreid.data.augment.photometric import apply_look
 from upreid.data.augment.views import PIXELS_PER_CHUNK
 from upreid.runtime.compute import settle
 from upreid.types import ImageBatch, Preprocess

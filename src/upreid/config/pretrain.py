@@ -23,7 +23,7 @@ class Images(UnlabelledSet):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augmentation:
+class AugmentConfig:
     """How originals become views."""
 
     preset: AugmentPreset = "luperson"
@@ -141,7 +141,7 @@ class PretrainConfig(TrainingConfig):
     """Pre-train an encoder on unlabelled person crops; every method of `upreid pretrain` has these sections."""
 
     data: Images
-    augment: Augmentation = field(default_factory=Augmentation)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: Model = field(default_factory=Model)
     optim: PretrainOptimiser = field(default_factory=PretrainOptimiser)
     train: PretrainTrain = field(default_factory=PretrainTrain)

@@ -5,8 +5,8 @@ from PIL import Image
 from torch.testing import assert_close
 from torchvision.transforms import functional as vision
 
-from upreid.data.augment.jitter import jitter
 from upreid.data.augment.parameters import Jitter
+from upreid.data.augment.photometric import jitter
 
 STEPS = vision.adjust_brightness, vision.adjust_contrast, vision.adjust_saturation, vision.adjust_hue
 

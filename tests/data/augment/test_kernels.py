@@ -4,8 +4,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from upreid.data.augment.geometry import resize_whole
-from upreid.data.augment.kernels import KERNELS, cubic, triangle
+from upreid.data.augment.geometry import KERNELS, cubic, resize_whole, triangle
 
 SIZES = [((128, 64), (384, 128)), ((300, 140), (64, 32)), ((20, 10), (64, 32)), ((64, 32), (64, 48))]
 

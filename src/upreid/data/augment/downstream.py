@@ -13,29 +13,28 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from upreid.data.augment.parameters import Numbers, draw_erasing, draw_flips, image_numbers
+from upreid.data.augment.parameters import Numbers, draw_erasing, draw_flips, image_numbers, send
 from upreid.data.augment.photometric import erase
 from upreid.data.augment.presets import Augmentation
-from upreid.data.augment.transfer import send
 
 
 @dataclass(frozen=True, kw_only=True)
 class DownstreamAugment:
-    """Random numbers belong to (seed, step, slot in the batch).
+    """Pad and crop, mirror and erase; random numbers belong to (seed, step, slot in the batch).
 
-    To the slot and not to the image, because sampling P people with K images repeats an image where a person has few: its
-    copies must differ, or the hardest positive would be at distance 0.
+    They belong to the slot and not to the image, because sampling P people with K images repeats an image where a person has
+    few: its copies must differ, or the hardest positive would be at distance 0.
     """
 
     seed: int
     pad: int
-    """Pixels on every side; the input size is then cropped at a random place."""
+    """Padding in pixels on every side; the input size is then cropped at a random place."""
     flip_probability: float
     erase_probability: float
     pad_colour: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Normalised, as the images are; 0 is the mean colour."""
+    """Colour of the padding, normalised as the images are; 0 is the mean colour."""
     erase_colour: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Likewise."""
+    """Colour of what is erased, likewise."""
 
     def __call__(
         self, images: Float[Tensor, "batch 3 height width"], step: int, first: int = 0
@@ -65,18 +64,18 @@ class DownstreamAugment:
 
     @property
     def erasing(self) -> Augmentation:
-        """Bag of Tricks' rectangle: smaller than that of pre-training."""
+        """Erasing as in Bag of Tricks: smaller rectangles than in pre-training."""
         return Augmentation(
             erase_probability=self.erase_probability, erase_area=(0.02, 0.4), erase_ratio=(0.3, 1 / 0.3)
         )
 
 
 def plane(colour: tuple[float, float, float], like: Tensor) -> Float[Tensor, "3 1 1"]:
-    """A colour that broadcasts over images."""
+    """Return a colour that broadcasts over images."""
     return torch.tensor(colour, dtype=like.dtype).to(like.device, non_blocking=True)[:, None, None]
 
 
 def black(mean: tuple[float, float, float], std: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Black in the scale of normalised images."""
+    """Return black in the scale of normalised images."""
     red, green, blue = (-m / s for m, s in zip(mean, std, strict=True))
     return red, green, blue

@@ -6,6 +6,7 @@ Each image has its own matrices, so one batched product serves a batch of differ
 rows that a crop touches are read, and output rows come in blocks, because the bands are narrow.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, gcd
 
@@ -14,19 +15,45 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
-from upreid.data.augment.kernels import KERNELS, TRIANGLE, Kernel
-from upreid.data.augment.transfer import send
+from upreid.data.augment.parameters import send
 
 ROWS_PER_BLOCK = 32
-"""Of output rows that are computed from one window of input rows."""
+"""Number of output rows that are computed from one window of input rows."""
 
 SIGMAS = 3.0
 """The Gaussian is cut off after this many standard deviations."""
 
 
+@dataclass(frozen=True)
+class Kernel:
+    """A resampling filter, as a function of the distance from the centre in (stretched) pixels, in [0, `support`]."""
+
+    support: float
+    weigh: Callable[[Tensor], Tensor]
+    """It may reuse the memory of its argument."""
+    overshoots: bool = False
+    """Whether it can leave the range of its inputs."""
+
+
+def triangle(distance: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Weigh for linear interpolation."""
+    return distance.neg_().add_(1).clamp_(min=0)
+
+
+def cubic(distance: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Weigh for Keys' cubic convolution with a = -1/2 (IEEE TASSP 29, 1981), as in Pillow."""
+    near = (1.5 * distance - 2.5) * distance * distance + 1.0
+    far = ((-0.5 * distance + 2.5) * distance - 4.0) * distance + 2.0
+    return torch.where(distance < 1, near, torch.where(distance < 2, far, torch.zeros_like(distance)))
+
+
+TRIANGLE, CUBIC = Kernel(1.0, triangle), Kernel(2.0, cubic, overshoots=True)
+KERNELS = {"bilinear": TRIANGLE, "bicubic": CUBIC}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """What part of one image axis becomes the output axis, in (fractional) pixels; optionally blurred afterwards."""
+    """The part of one image axis that becomes the output axis, in (fractional) pixels; optionally blurred afterwards."""
 
     start: Float[np.ndarray, " images"]
     length: Float[np.ndarray, " images"]
@@ -99,7 +126,7 @@ def blur(
 
 
 def _runs(first: Int[np.ndarray, "batch blocks"], count: int, limit: int) -> Int[np.ndarray, "batch taken"]:
-    """Numbers of `count` rows from each of `first` on; beyond `limit` the last row, whose weight is 0."""
+    """Return the numbers of `count` rows from each of `first` on; beyond `limit` the last row, whose weight is 0."""
     return np.minimum(first[:, :, None] + np.arange(count), limit - 1).reshape(len(first), -1)
 
 
@@ -116,19 +143,19 @@ def _take(
 def dense(
     span: Span, size: int, limit: int, device: torch.device, kernel: Kernel = TRIANGLE
 ) -> Float[Tensor, "images {limit} {size}"]:
-    """One matrix per image from all `limit` inputs to `size` outputs."""
+    """Return one matrix per image, from all `limit` inputs to `size` outputs."""
     return _bands(span, size, limit, device, kernel, block=size, is_dense=True).weights[:, 0].transpose(1, 2)
 
 
 def banded(span: Span, size: int, limit: int, device: torch.device, kernel: Kernel = TRIANGLE) -> Bands:
-    """Matrices that read only what a block of outputs needs."""
+    """Return matrices that read only what a block of outputs needs."""
     return _bands(span, size, limit, device, kernel, block=gcd(size, ROWS_PER_BLOCK), is_dense=False)
 
 
 def _bands(
     span: Span, size: int, limit: int, device: torch.device, kernel: Kernel, *, block: int, is_dense: bool
 ) -> Bands:
-    """Weights of the filter at each output, each block with a margin for the blur, then blurred."""
+    """Compute the weights of the filter at each output, each block with a margin for the blur, then blurred."""
     radius = 0 if span.sigma is None else ceil(SIGMAS * float(span.sigma.max()))
     outputs = np.arange(0, size, block)[:, None] + np.arange(-radius, block + radius)
     outputs = np.clip(outputs, 0, size - 1)  # the blur repeats the edges
@@ -165,7 +192,7 @@ def _weights(
     device: torch.device,
     kernel: Kernel,
 ) -> Float[Tensor, "images blocks outputs taps"]:
-    """The kernel, `stretch` times as wide, around each centre; 0 outside [low, high), with sum 1."""
+    """Evaluate the kernel, `stretch` times as wide, around each centre; 0 outside [low, high), with sum 1."""
     inputs = torch.arange(taps, device=device)
     is_inside = (inputs >= send(low, device)[..., None]) & (inputs < send(high, device)[..., None])
     distance = inputs.float() - send(centres - 0.5, device)[..., None]
@@ -177,7 +204,7 @@ def _weights(
 def _gaussian(
     sigma: Float[np.ndarray, " images"], radius: int, outputs: int, device: torch.device
 ) -> Float[Tensor, "images {outputs} inputs"]:
-    """A band matrix per image that blurs `outputs + 2 * radius` values into `outputs`; the identity for sigma 0."""
+    """Return a band matrix per image that blurs `outputs + 2 * radius` values into `outputs`; the identity for sigma 0."""
     distance, sigma = np.arange(-radius, radius + 1), np.maximum(sigma, 1e-3)[:, None]
     kernel = np.exp(-0.5 * (distance / sigma) ** 2)
     kernel *= np.abs(distance) <= np.ceil(SIGMAS * sigma)  # the cut is the image's own, not the batch's

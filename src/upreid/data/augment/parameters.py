@@ -1,4 +1,4 @@
-"""What happens to each image, drawn on the host: a fixed number of uniform numbers per image and view.
+"""Random draws: what happens to each image. They are made on the host, from uniform numbers per image and view.
 
 All functions are vectorised over images and follow torchvision's `get_params` (0.21 to 0.29) step by step, so that the
 distributions are the same; only the source of randomness differs (`upreid.runtime.seed`).
@@ -10,18 +10,20 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from upreid.data.augment.presets import Augmentation
 from upreid.runtime.seed import uniforms
 
 NUM_ATTEMPTS = 10
-"""How often torchvision tries for a box that fits before it gives up."""
+"""Number of boxes that torchvision tries before it gives up."""
 
 NUM_BOX_NUMBERS = 4 * NUM_ATTEMPTS
 
 Numbers = Callable[[str, int], Float[np.ndarray, "images count"]]
-"""From (what for, how many per image) to numbers in [0, 1) that belong to each image."""
+"""A function of (purpose, numbers per image) that gives numbers in [0, 1) which belong to each image."""
 
 Draws = TypeVar("Draws")
 
@@ -38,7 +40,7 @@ class Boxes:
 
 @dataclass(frozen=True, kw_only=True)
 class Jitter:
-    """Brightness, contrast, saturation (factors) and hue (turn), and in which order they come."""
+    """Brightness, contrast, saturation (factors) and hue (a turn), and the order in which they are applied."""
 
     is_on: Bool[np.ndarray, " images"]
     amounts: Float[np.ndarray, "images 4"]
@@ -52,17 +54,17 @@ class Look:
     jitter: Jitter | None
     is_grey: Bool[np.ndarray, " images"]
     sigma: Float[np.ndarray, " images"]
-    """Of the blur in pixels; 0 where there is none."""
+    """Standard deviation of the blur in pixels; 0 where there is none."""
     erased: Boxes | None
 
 
 def part(draws: Draws, images: slice) -> Draws:
-    """The same dataclass for some of its images: every array in it is cut."""
+    """Return the same dataclass for some of its images: every array in it is cut."""
     return _cut(draws, images)
 
 
 def image_numbers(seed: int, epoch: int, indices: Int[np.ndarray, " images"], view: str) -> Numbers:
-    """Numbers that belong to (seed, epoch, image, view)."""
+    """Return a source of numbers that belong to (seed, epoch, image, view)."""
     return lambda purpose, count: uniforms(seed, epoch, indices, purpose=f"{view}-{purpose}", count=count)
 
 
@@ -72,7 +74,7 @@ def patch_numbers(numbers: Numbers, num_patches: int) -> Numbers:
 
 
 def draw_flips(numbers: Numbers, probability: float) -> Bool[np.ndarray, " images"]:
-    """Which images are mirrored left to right."""
+    """Draw which images are mirrored left to right."""
     return numbers("flip", 1)[:, 0] < probability
 
 
@@ -90,7 +92,7 @@ def draw_look(numbers: Numbers, augmentation: Augmentation, height: int, width: 
 
 
 def draw_jitter(numbers: Numbers, what: Augmentation) -> Jitter:
-    """As `ColorJitter.get_params`: four uniform amounts, in a uniformly random order."""
+    """Draw as `ColorJitter.get_params` does: four uniform amounts, in a uniformly random order."""
     drawn = numbers("jitter", 9)
     strengths = np.array([what.brightness, what.contrast, what.saturation, what.hue])
     amounts = (2 * drawn[:, 1:5] - 1) * strengths + np.array([1.0, 1.0, 1.0, 0.0])
@@ -98,7 +100,7 @@ def draw_jitter(numbers: Numbers, what: Augmentation) -> Jitter:
 
 
 def draw_crops(numbers: Numbers, what: Augmentation, sizes: Int[np.ndarray, "images 2"]) -> Boxes:
-    """As `RandomResizedCrop.get_params`; `sizes` (height, width) and the boxes are in the file's own pixels.
+    """Draw as `RandomResizedCrop.get_params` does; `sizes` (height, width) and the boxes are in the file's own pixels.
 
     The first of ten attempts that fits is taken, otherwise the largest centred box of an allowed ratio.
     """
@@ -113,7 +115,7 @@ def draw_crops(numbers: Numbers, what: Augmentation, sizes: Int[np.ndarray, "ima
 
 
 def centre_crops(sizes: Int[np.ndarray, "images 2"], ratio: tuple[float, float]) -> Boxes:
-    """The largest centred box whose width / height lies in `ratio`; at least one pixel of each axis."""
+    """Return the largest centred box whose width / height lies in `ratio`; at least one pixel of each axis."""
     height, width = sizes.astype(np.float64).T
     box_width = np.clip(np.rint(height * ratio[1]), 1, width)
     box_height = np.clip(np.rint(width / ratio[0]), 1, height)
@@ -121,7 +123,7 @@ def centre_crops(sizes: Int[np.ndarray, "images 2"], ratio: tuple[float, float])
 
 
 def draw_erasing(numbers: Numbers, what: Augmentation, height: int, width: int) -> Boxes:
-    """As `RandomErasing.get_params`: smaller than the view in both axes; nothing if ten attempts fail."""
+    """Draw as `RandomErasing.get_params` does: smaller than the view in both axes; nothing if ten attempts fail."""
     drawn = numbers("erase", 1 + NUM_BOX_NUMBERS)
     area, ratio, top, left = _four(drawn[:, 1:])
     erased = height * width * between(area, what.erase_area)
@@ -134,23 +136,33 @@ def draw_erasing(numbers: Numbers, what: Augmentation, height: int, width: int) 
     return _choose(is_erased, boxes, _boxes(nothing, nothing, nothing, nothing))
 
 
+def send(values: np.ndarray, device: torch.device) -> Tensor:
+    """Copy to the device without waiting for it, as float32 where there are fractions: not every device knows float64."""
+    if values.dtype == np.float64:
+        values = values.astype(np.float32)
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()  # a large copy from ordinary memory would wait for what the GPU is doing
+    return tensor.to(device, non_blocking=True)
+
+
 def between(numbers: Float[np.ndarray, "..."], bounds: tuple[float, float]) -> Float[np.ndarray, "..."]:
-    """Uniform from the first bound to the second."""
+    """Scale uniform numbers from [0, 1) to lie between two bounds."""
     return bounds[0] + (bounds[1] - bounds[0]) * numbers
 
 
 def log_between(numbers: Float[np.ndarray, "..."], bounds: tuple[float, float]) -> Float[np.ndarray, "..."]:
-    """Log-uniform: a ratio and its inverse are equally likely where the bounds are inverse to each other."""
+    """Make the numbers log-uniform: a ratio and its inverse are equally likely where the bounds are inverse to each other."""
     return np.exp(between(numbers, (np.log(bounds[0]), np.log(bounds[1]))))
 
 
 def _four(numbers: Float[np.ndarray, "images 40"]) -> Float[np.ndarray, "4 images 10"]:
-    """Area, ratio, top and left of each attempt."""
+    """Split the numbers into area, ratio, top and left of each attempt."""
     return numbers.reshape(len(numbers), NUM_ATTEMPTS, 4).transpose(2, 0, 1)
 
 
 def _first(fits, box_height, box_width, top, left, height, width) -> Boxes:
-    """The first attempt that fits, with its corner uniform over all places; the first of all where none does."""
+    """Take the first attempt that fits, with its corner uniform over all places; the first of all where none does."""
     top = np.floor(top * (height - box_height + 1))
     left = np.floor(left * (width - box_width + 1))
     chosen = fits.argmax(axis=1)[:, None]

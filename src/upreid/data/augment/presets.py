@@ -1,4 +1,4 @@
-"""The numbers of each augmentation, and where they come from."""
+"""Presets: the numbers of each augmentation, and where they come from."""
 
 from dataclasses import dataclass, replace
 
@@ -13,11 +13,11 @@ class Augmentation:
     """Width / height of a crop in the file's pixels, log-uniform, as in torchvision."""
     jitter_probability: float = 0.0
     brightness: float = 0.0
-    """A factor from 1 - x to 1 + x; likewise contrast and saturation."""
+    """Range x of a factor from 1 - x to 1 + x; likewise for contrast and saturation."""
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
-    """A turn from -x to x, in parts of the colour circle."""
+    """Range x of a turn from -x to x, in parts of the colour circle."""
     grey_probability: float = 0.0
     blur_probability: float = 0.0
     blur_sigma: tuple[float, float] = (0.1, 2.0)
@@ -82,11 +82,11 @@ PATCH = Augmentation(
     erase_probability=0.3,
     erase_area=(0.02, 0.2),
 )
-"""What each patch version gets by itself: mild, because a patch must stay recognisable.
+"""Augmentation of each patch version by itself: mild, because a patch must stay recognisable.
 
 Ours: half of MoCo's jitter without hue (clothing colour is the clue), blur and erasing at half strength. Crop and
 flip have no place here: they would move the body part that the patch's position stands for.
 """
 
 PATCH_PRESETS: dict[str, Augmentation] = {"mild": PATCH, "jitter": with_jitter(PATCH)}
-"""By name: `jitter` has all of MoCo's jitter, hue too, so that the light of a camera is no clue to a patch."""
+"""Patch presets by name: `jitter` has all of MoCo's jitter, hue too, so that the light of a camera is no clue to a patch."""

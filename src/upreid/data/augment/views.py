@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from upreid.data.augment.geometry import Span, resample, resize_whole
-from upreid.data.augment.look import apply_look, without_blur
 from upreid.data.augment.parameters import (
     Numbers,
     draw_crops,
@@ -18,11 +17,11 @@ from upreid.data.augment.parameters import (
     image_numbers,
     part,
     patch_numbers,
+    send,
 )
 from upreid.data.augment.patches import Patches, PatchGrid
-from upreid.data.augment.photometric import Images, normalise
+from upreid.data.augment.photometric import Images, apply_look, normalise, without_blur
 from upreid.data.augment.presets import Augmentation
-from upreid.data.augment.transfer import send
 from upreid.types import ImageBatch, Preprocess, Views
 
 PIXELS_PER_CHUNK = 2**19
