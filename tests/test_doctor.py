@@ -79,6 +79,91 @@ def test_one_camera_is_a_fault_and_a_lost_query_a_remark(market: Path, capsys) -
     assert "cannot be used" in report
 
 
+def copy(image: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(image, place)
+
+
+def test_a_query_that_stands_in_the_gallery_under_another_camera_is_a_fault(market: Path, capsys) -> None:
+    query = market / "query" / "0005_c1s1_000000_00.png"
+    copy(query, market / "bounding_box_test" / "0005_c1s1_000009_00.png")  # what the usual rule leaves out does no harm
+    assert diagnosis(market, capsys)[0] == 0
+    copy(query, market / "bounding_box_test" / "0005_c2s1_000009_00.png")
+    code, report = diagnosis(market, capsys)
+    assert code == 2
+    assert "1 queries stand in the gallery themselves (byte for byte), so finding them is no feat: " in report
+    assert "0005_c1s1_000000_00.png = 0005_c2s1_000009_00.png" in report
+
+
+def test_a_query_that_stands_in_the_gallery_as_somebody_else_is_a_fault(market: Path, capsys) -> None:
+    (market / "bounding_box_test" / "0006_c1s1_000009_00.png").symlink_to(market / "query" / "0005_c1s1_000000_00.png")
+    code, report = diagnosis(market, capsys)
+    assert code == 2
+    assert "1 queries stand in the gallery as other people (byte for byte)" in report
+
+
+def test_a_training_picture_under_two_people_is_a_fault(market: Path, capsys) -> None:
+    train = market / "bounding_box_train"
+    copy(train / "0001_c1s1_000000_00.png", train / "0001_c1s1_000009_00.png")  # twice the same person: only that
+    assert diagnosis(market, capsys)[0] == 0
+    copy(train / "0001_c1s1_000000_00.png", train / "0002_c1s1_000009_00.png")
+    code, report = diagnosis(market, capsys)
+    assert code == 2
+    assert "training pictures stand under two people, byte for byte: 0001_c1s1_000000_00.png = 0002" in report
+
+
+def csv_set(market: Path, *more: str) -> Path:
+    """The set as a CSV file beside its folders."""
+    parts = {"bounding_box_train": "train", "query": "query", "bounding_box_test": "gallery"}
+    rows = [
+        f"{folder}/{path.name},{path.name[:4]},{path.name[6]},{part}"
+        for folder, part in parts.items()
+        for path in sorted((market / folder).iterdir())
+    ]
+    (market / "set.csv").write_text("\n".join(["path,person,camera,split", *rows, *more]))
+    return market / "set.csv"
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("query/0005_c1s1_000000_00.png,0005,2,gallery", "1 queries stand in the gallery themselves (the same file)"),
+        ("query/0005_c1s1_000000_00.png,0005,,gallery", "1 queries stand in the gallery themselves (the same file)"),
+        (
+            "query/0005_c1s1_000000_00.png,0006,1,gallery",
+            "1 queries stand in the gallery as other people (the same file)",
+        ),
+        ("./query/0005_c1s1_000000_00.png,0005,2,query", "set.csv, line 26: './query/0005_c1s1_000000_00.png' stands"),
+    ],
+)
+def test_lists_that_name_a_picture_twice_are_refused_without_reading_it(
+    market: Path, run_upreid, row: str, words: str
+) -> None:
+    done = run_upreid("doctor", "csv", csv_set(market, row), "--quick")
+    assert done.returncode == 2
+    assert words in done.stdout + done.stderr
+
+
+def test_a_set_of_one_camera_or_of_unknown_ones_is_told_apart(market: Path, capsys) -> None:
+    path = csv_set(market)
+    path.write_text(
+        "\n".join(",".join([*row.split(",")[:2], "", row.split(",")[3]]) for row in path.read_text().split("\n"))
+    )
+    path.write_text(path.read_text().replace("path,person,,split", "path,person,camera,split"))
+    assert doctor.run(DoctorConfig(name="csv", root=path)) == 0
+    report = capsys.readouterr().out
+    assert "note:  24 images have no camera label: nothing of the same person is left out" in report
+    assert "  query          3 images       3 people    0 cameras" in report
+
+
+def test_a_set_for_testing_only_can_be_used_and_that_is_said(market: Path, capsys) -> None:
+    shutil.rmtree(market / "bounding_box_train")
+    assert doctor.run(DoctorConfig(name="market-style", root=market)) == 0
+    report = capsys.readouterr().out
+    assert "note:  there are no training images: this set is one to test on, not to train on" in report
+    assert report.strip().endswith("this set can be used")
+
+
 def test_people_with_one_image_and_a_single_training_camera_are_remarked_on(market: Path, capsys) -> None:
     for path in (market / "bounding_box_train").iterdir():
         if "_c2" in path.name or path.name.startswith("0001_c1s1_000001"):

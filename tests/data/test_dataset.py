@@ -9,7 +9,14 @@ from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
 from upreid.data.augment import Augment, OriginalView
-from upreid.data.dataset import LabelledImages, OriginalImages, SkipLedger, TrainingImages, collate, collate_labelled
+from upreid.data.dataset import (
+    LabelledImages,
+    LabelledTrainingImages,
+    OriginalImages,
+    SkipLedger,
+    collate,
+    collate_labelled,
+)
 from upreid.data.records import Record
 from upreid.data.sources.recognise import open_source
 from upreid.errors import DataError
@@ -141,7 +148,7 @@ def labelled(paths, people):
 
 def test_training_replaces_an_unreadable_image_by_the_next_of_the_same_person(tmp_path):
     records = labelled(folder(tmp_path, 6, bad=(0, 4)), [7, 8, 7, 8, 7, 8])
-    images = TrainingImages(records, PREPROCESS, limit=1.0)
+    images = LabelledTrainingImages(records, PREPROCESS, limit=1.0)
     batch = collate_labelled([images[index] for index in (0, 4, 3)])
     assert batch.indices.tolist() == [2, 2, 3]  # after the last image of person 7 comes his first, which is broken too
     assert [index for index, _ in batch.skipped] == [0, 4, 0]
@@ -152,20 +159,22 @@ def test_training_replaces_an_unreadable_image_by_the_next_of_the_same_person(tm
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_workers_do_not_change_what_replaces_an_unreadable_training_image(tmp_path, workers):
-    images = TrainingImages(labelled(folder(tmp_path, 6, bad=(0, 4)), [7, 8, 7, 8, 7, 8]), PREPROCESS, limit=1.0)
+    images = LabelledTrainingImages(
+        labelled(folder(tmp_path, 6, bad=(0, 4)), [7, 8, 7, 8, 7, 8]), PREPROCESS, limit=1.0
+    )
     order = [[0, 1], [4, 0], [5, 4]]
     batches = list(DataLoader(images, batch_sampler=order, num_workers=workers, collate_fn=collate_labelled))
     assert [batch.indices.tolist() for batch in batches] == [[2, 1], [2, 2], [5, 2]]
 
 
 def test_a_person_without_a_readable_image_is_named(tmp_path):
-    images = TrainingImages(labelled(folder(tmp_path, 4, bad=(0, 2)), [7, 8, 7, 8]), PREPROCESS, limit=1.0)
+    images = LabelledTrainingImages(labelled(folder(tmp_path, 4, bad=(0, 2)), [7, 8, 7, 8]), PREPROCESS, limit=1.0)
     with pytest.raises(DataError, match="none of the 2 training images of person 7 can be read"):
         images[2]
 
 
 def test_too_many_unreadable_training_images_end_in_the_ledger(tmp_path):
-    images = TrainingImages(labelled(folder(tmp_path, 4, bad=(0, 2)), [7, 7, 7, 7]), PREPROCESS, limit=0.25)
+    images = LabelledTrainingImages(labelled(folder(tmp_path, 4, bad=(0, 2)), [7, 7, 7, 7]), PREPROCESS, limit=0.25)
     batch = collate_labelled([images[0], images[2]])
     with pytest.raises(DataError, match=r"2 of 4 images cannot be read, over the limit of 25.0%"):
         SkipLedger(4, 0.25).add(batch.skipped)

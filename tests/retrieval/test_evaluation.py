@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from upreid.data.benchmarks.benchmark import Benchmark
+from upreid.data.benchmarks.benchmark import Benchmark, Part, assemble
 from upreid.data.benchmarks.market1501 import read_multi_query
 from upreid.data.records import Record
 from upreid.errors import InputError
@@ -30,7 +30,8 @@ def records(*pairs: tuple[int, int | None]) -> tuple[Record, ...]:
 
 
 def benchmark(query: tuple[Record, ...], gallery: tuple[Record, ...], root: Path = Path("market")) -> Benchmark:
-    return Benchmark(name="market1501", root=root, train=(), query=query, gallery=gallery)
+    parts = {"train": Part(), "query": Part(records=query), "gallery": Part(records=gallery)}
+    return assemble("market1501", root, parts, variant="made up")
 
 
 SOUND = benchmark(records((1, 1), (2, 1)), records((1, 2), (2, 2), (3, 1)))

@@ -11,6 +11,7 @@ import torch
 
 from upreid.config.evaluate import EvaluateConfig
 from upreid.data.benchmarks import Benchmark, open_benchmark
+from upreid.data.benchmarks.checkup import refuse_faults
 from upreid.errors import InputError
 from upreid.models.encoder import Encoder, read_file, rebuild
 from upreid.retrieval.evaluation import check_ranking, encoding, identity_of, rank_sides, say_result
@@ -44,6 +45,7 @@ def run(config: EvaluateConfig) -> None:
 def check_settings(config: EvaluateConfig, labelled: Benchmark) -> None:
     """Refuse what cannot be evaluated, and settings that would be ignored."""
     check_ranking(config, labelled)
+    refuse_faults(labelled, trains=False, same_camera=config.same_camera)
     defaults = Ranking()
     for name in ("k1", "k2", "lambda_value"):
         if not config.rerank and getattr(config, name) != getattr(defaults, name):

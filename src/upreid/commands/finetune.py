@@ -1,6 +1,7 @@
 """`upreid finetune`: train an encoder on a labelled set (BoT, MGN, TransReID), and evaluate it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from upreid.config.finetune import FinetuneConfig
 from upreid.data.augment.downstream import DownstreamAugment, black
 from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.benchmarks.checkup import refuse_faults
+from upreid.data.benchmarks.contents import refuse_unreadable
+from upreid.data.records import Record
 from upreid.data.training_part import in_words, split_facts, training_part
 from upreid.errors import InputError
 from upreid.methods import supervised
@@ -48,9 +51,11 @@ def parts(config: FinetuneConfig, context: Context) -> Parts:
     check_numbers(config)
     check_head(config)
     labelled = open_benchmark(config.data.name, config.data.root, quiet=not context.world.is_lead)
-    records = training_part(config.data, labelled.train)
     remarks = refuse_faults(labelled, same_camera=config.test.same_camera)
     check_ranking(config.test, labelled, prefix="--test.")
+    records = training_part(config.data, labelled.train)
+    check_cameras(config, records)
+    remarks += from_lead(lambda: refuse_unreadable(labelled, same_camera=config.test.same_camera), context.world)
     start, origins = start_of(config, context)
     train = config.train
     feed = LabelledFeed(
@@ -104,6 +109,16 @@ def check_head(config: FinetuneConfig) -> None:
     if head.name != "transreid" and (head.camera_weight or head.jigsaw):
         raise InputError(
             f"--head.camera-weight and --head.jigsaw belong to --head.name transreid, and this one is {head.name}"
+        )
+
+
+def check_cameras(config: FinetuneConfig, records: Sequence[Record]) -> None:
+    """Refuse to learn from camera labels that are not there."""
+    unknown = sum(record.camera is None for record in records)
+    if config.head.camera_weight and unknown:
+        raise InputError(
+            f"--head.camera-weight {config.head.camera_weight}: {unknown} of {len(records)} training images have no camera "
+            f"label; leave it at 0, or label them"
         )
 
 

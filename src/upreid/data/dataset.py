@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,7 +104,7 @@ class SkipLedger:
     `total`: number of images in the source; `limit`: the share that may fail; `known`: `state()` of an earlier run.
     """
 
-    def __init__(self, total: int, limit: float = SKIP_LIMIT, known: Sequence[tuple[int, str]] = ()) -> None:
+    def __init__(self, total: int, limit: float = SKIP_LIMIT, known: Sequence[Sequence[Any]] = ()) -> None:
         self.total, self.limit = total, limit
         self.reasons: dict[int, str] = {int(index): reason for index, reason in known}
 
@@ -177,7 +178,7 @@ class LabelledImages(Dataset[Tensor]):
             raise DataError(f"cannot read image {error}; repair it, or remove it from the data set") from error
 
 
-class TrainingImages(Dataset[LabelledSample]):
+class LabelledTrainingImages(Dataset[LabelledSample]):
     """Network input of labelled images by index, for training.
 
     An unreadable file is replaced by the next readable image of the same person (around the end of that person's list): a

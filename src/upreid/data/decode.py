@@ -3,6 +3,8 @@
 import io
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,10 @@ TURNS = {
 """What each EXIF orientation asks for; from 5 on, height and width change places."""
 
 
+JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xae\x42\x60\x82"
+
+
 class UnreadableImage(Exception):  # noqa: N818 - a state of the file, reported and skipped; the run goes on
     """A file that is no picture we can use; `reason` fits on a line."""
 
@@ -41,13 +47,6 @@ class UnreadableImage(Exception):  # noqa: N818 - a state of the file, reported 
         return type(self), (self.name, self.reason)
 
 
-def decode(
-    path: Path, *, target: tuple[int, int] | None = None, limit_pixels: int = LIMIT_PIXELS
-) -> tuple[UInt8[np.ndarray, "height width 3"], tuple[int, int]]:
-    """`decode_bytes`, of a file."""
-    return _or_reason(path, str(path), target, limit_pixels)
-
-
 def decode_bytes(
     content: bytes, name: str, *, target: tuple[int, int] | None = None, limit_pixels: int = LIMIT_PIXELS
 ) -> tuple[UInt8[np.ndarray, "height width 3"], tuple[int, int]]:
@@ -56,40 +55,63 @@ def decode_bytes(
     - `target` (height, width): a picture larger than `HEADROOM` times this is shrunk to that, each axis by itself,
       by the JPEG decoder as far as it goes and then by antialiased bilinear resizing. Crop boxes are drawn in the
       file's own size, which is what is returned.
-    - EXIF orientation is applied: people stand upright as a viewer shows them, and the size is the upright one.
+    - EXIF orientation is applied: people stand upright as a viewer shows them, and the size is the upright one. A tag that is
+      none (outside 1 to 8, or of another type than a number) changes nothing.
     - Transparency is laid over `BACKGROUND`. 16-bit grey is scaled by 1/257, not clipped. CMYK and the rest as
       Pillow converts them. Of an animation the first frame counts.
+    - What a PNG says beside its pixels (texts, profiles) never makes it unreadable.
 
-    Raises `UnreadableImage` for anything else: missing, empty, cut short, not a picture, over `limit_pixels`.
+    Raises `UnreadableImage` for anything else: empty, cut short, not a picture, over `limit_pixels`.
     """
-    return _or_reason(io.BytesIO(content), name, target, limit_pixels)
+    with _one_reason(name):
+        try:
+            return _decode(content, name, target, limit_pixels)
+        except UnreadableImage:
+            raise
+        except Exception:
+            if not content.startswith(PNG):
+                raise
+            return _decode(without_remarks(content), name, target, limit_pixels)
 
 
-def _or_reason(
-    file: Path | io.BytesIO, name: str, target: tuple[int, int] | None, limit_pixels: int
-) -> tuple[UInt8[np.ndarray, "height width 3"], tuple[int, int]]:
+def check_picture(content: bytes, name: str) -> None:
+    """Raise `UnreadableImage` where a file is no picture; one is decoded only if it does not end as a whole JPEG or PNG ends."""
+    is_whole = content.startswith(JPEG) and content.rstrip(b"\0\r\n").endswith(JPEG_END)
+    if not is_whole and not (content.startswith(PNG) and content.endswith(PNG_END)):
+        decode_bytes(content, name, target=(64, 32))
+        return
+    try:
+        with _one_reason(name), Image.open(io.BytesIO(content)) as image:
+            _check_size(image, name, LIMIT_PIXELS)
+    except UnreadableImage:
+        decode_bytes(content, name, target=(64, 32))
+
+
+@contextmanager
+def _one_reason(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into `UnreadableImage`; Pillow's raise OSError, SyntaxError, struct.error and more."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata: the pixels decide whether a file is usable
-            return _decode(file, name, target, limit_pixels)
+            yield
     except UnreadableImage:
         raise
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
-        words = re.sub(r"<_io\.BytesIO[^>]*>", "file", f"{type(error).__name__}: {error}".replace(name, "file"))
+    except Exception as error:
+        words = re.sub(r"<_io\.BytesIO[^>]*>", "file", f"{type(error).__name__}: {error}")
         raise UnreadableImage(name, " ".join(words.split())) from error
 
 
 def _decode(
-    file: Path | io.BytesIO, name: str, target: tuple[int, int] | None, limit_pixels: int
+    content: bytes, name: str, target: tuple[int, int] | None, limit_pixels: int
 ) -> tuple[UInt8[np.ndarray, "height width 3"], tuple[int, int]]:
-    with Image.open(file) as image:
-        width, height = image.size
-        if width * height > limit_pixels:
-            reason = f"{height}x{width} is over the limit of {limit_pixels / 1e6:g} million pixels"
-            raise UnreadableImage(name, reason)
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    room = None if target is None else (HEADROOM * target[0], HEADROOM * target[1])
+    with Image.open(io.BytesIO(content)) as image:
+        _check_size(image, name, limit_pixels)
+        if image.format not in ("JPEG", "MPO"):  # which wait, to be shrunk while they are decoded
+            image.load()  # before metadata are asked for, whose faults do not count; this also turns a TIFF
+        orientation = 1 if image.format == "TIFF" else _orientation(image)
         is_on_its_side = orientation >= 5
-        room = None if target is None else (HEADROOM * target[0], HEADROOM * target[1])
+        width, height = image.size
         if room is not None:
             height_of_room, width_of_room = room[::-1] if is_on_its_side else room
             image.draft("", (width_of_room, height_of_room))
@@ -99,6 +121,34 @@ def _decode(
     if room is not None:
         rgb = _shrink(rgb, room)
     return np.asarray(rgb), ((width, height) if is_on_its_side else (height, width))
+
+
+def _check_size(image: Image.Image, name: str, limit_pixels: int) -> None:
+    width, height = image.size
+    if width * height > limit_pixels:
+        raise UnreadableImage(name, f"{height}x{width} is over the limit of {limit_pixels / 1e6:g} million pixels")
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return how the camera was held, from 1 to 8; 1 where the tag is missing, damaged, or no such number."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged metadata; the pixels decide whether a file is usable
+        return 1
+    return value if isinstance(value, int) and value in TURNS else 1
+
+
+def without_remarks(content: bytes) -> bytes:
+    """Leave out of a PNG what is not about its pixels: Pillow gives up over a long text or a damaged profile."""
+    kept, at = [content[: len(PNG)]], len(PNG)
+    while at + 12 <= len(content):
+        end = at + 12 + int.from_bytes(content[at : at + 4], "big")
+        kind = content[at + 4 : at + 8]
+        is_remark = kind.isalpha() and kind[:1].islower() and kind not in (b"tRNS", b"eXIf")
+        if not is_remark:
+            kept.append(content[at:end])
+        at = end
+    return b"".join([*kept, content[at:]])
 
 
 def _shrink(image: Image.Image, room: tuple[int, int]) -> Image.Image:

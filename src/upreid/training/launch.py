@@ -15,6 +15,8 @@ from upreid.config.files import digest, to_dict
 from upreid.config.training import Monitor as MonitorConfig
 from upreid.config.training import TrainConfig, TrainingConfig
 from upreid.data.benchmarks import read_benchmark
+from upreid.data.benchmarks.checkup import refuse_faults
+from upreid.data.benchmarks.contents import refuse_unreadable
 from upreid.errors import InputError
 from upreid.methods.method import Method
 from upreid.models.encoder import Encoder, EncoderHeader, read_file, read_header
@@ -257,6 +259,8 @@ def make_monitor(wanted: MonitorConfig, plan: Plan, compute: Compute, world: Wor
     if wanted.root is None:
         raise InputError("--monitor.every-epochs needs a labelled set; give its folder as --monitor.root")
     labelled = read_benchmark(wanted.name, wanted.root)
+    refuse_faults(labelled, trains=False)
+    from_lead(lambda: refuse_unreadable(labelled, trains=False, quiet=True), world)
 
     def measure(encoder: Encoder, steps_done: int) -> dict[str, float] | None:
         sides = encode_sides(encoder, labelled, encoder.preprocess, compute, world=world, quiet=True)

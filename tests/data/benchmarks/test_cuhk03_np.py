@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from upreid.data.benchmarks.cuhk03_np import read_detected, read_labeled
+from upreid.data.benchmarks.cuhk03 import READERS
 from upreid.errors import InputError
+
+read_labeled, read_detected = READERS["cuhk03-np-labeled"], READERS["cuhk03-np-detected"]
 
 
 def test_names_give_person_and_camera_and_png_stays_png(rendered: Callable[[str], Path]) -> None:

@@ -1,4 +1,5 @@
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from upreid.data.benchmarks import cuhk03_raw, read_benchmark
+from upreid.data.benchmarks import cuhk03, read_benchmark
 from upreid.data.benchmarks.benchmark import Benchmark
-from upreid.errors import InputError
+from upreid.errors import DataError, InputError
 
 KINDS = ("labeled", "detected")
 RELEASE = "cuhk03_release/cuhk-03.mat"
@@ -75,7 +76,7 @@ def test_an_extraction_that_fails_leaves_nothing_and_the_next_is_whole(
 ) -> None:
     root = copied("cuhk03-raw")
     before = sorted(root.rglob("*"))
-    complete = cuhk03_raw.read_images
+    complete = cuhk03.read_images
 
     def broken(path: Path, kind: str) -> Iterator[tuple[str, Any]]:
         for number, one in enumerate(complete(path, kind)):
@@ -84,7 +85,7 @@ def test_an_extraction_that_fails_leaves_nothing_and_the_next_is_whole(
             yield one
 
     with monkeypatch.context() as patch:
-        patch.setattr(cuhk03_raw, "read_images", broken)
+        patch.setattr(cuhk03, "read_images", broken)
         with pytest.raises(KeyboardInterrupt):
             read_benchmark("cuhk03-raw-labeled", root)
     assert sorted(root.rglob("*")) == before
@@ -103,16 +104,16 @@ def test_what_a_killed_extraction_left_aside_is_not_used(copied: Callable[[str],
 def test_processes_that_start_together_extract_once(
     copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, calls, complete = copied("cuhk03-raw"), [], cuhk03_raw.read_images
+    root, calls, complete = copied("cuhk03-raw"), [], cuhk03.read_images
 
     def counted(path: Path, kind: str) -> Iterator[tuple[str, Any]]:
         calls.append(kind)
         return complete(path, kind)
 
-    monkeypatch.setattr(cuhk03_raw, "read_images", counted)
+    monkeypatch.setattr(cuhk03, "read_images", counted)
     release, folder = root / RELEASE, root / "images_labeled"
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda _: cuhk03_raw.extract(release, "labeled", folder, total=78), range(3)))
+        list(pool.map(lambda _: cuhk03.extract(release, "labeled", folder, total=78), range(3)))
     assert calls == ["labeled"]
     assert len(list(folder.iterdir())) == 78
 
@@ -138,7 +139,7 @@ def test_images_that_are_missing_from_an_extraction_are_named(copied: Callable[[
     root = copied("cuhk03-raw")
     lost = read_benchmark("cuhk03-raw-labeled", root).train[0].path
     lost.unlink()
-    with pytest.raises(InputError, match=f"lacks 1 of the 78 images that .* such as {lost.name}; delete it"):
+    with pytest.raises(DataError, match=f"lacks 1 of the 78 images that .* such as {lost.name}; delete it"):
         read_benchmark("cuhk03-raw-labeled", root)
 
 
@@ -158,7 +159,7 @@ def test_a_file_that_was_half_copied_is_one_clear_line(layout: str, file: str, c
     root = copied(layout)
     data = (root / file).read_bytes()
     (root / file).write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match="cannot be read as CUHK03's MATLAB file") as caught:
+    with pytest.raises(DataError, match="cannot be read as CUHK03's MATLAB file") as caught:
         read_benchmark("cuhk03-raw-labeled", root)
     assert "\n" not in str(caught.value)
     assert not [path for path in root.iterdir() if "images" in path.name]
@@ -168,5 +169,15 @@ def test_another_matlab_file_is_one_clear_line(copied: Callable[[str], Path]) ->
     root = copied("cuhk03-raw")
     config = root / "cuhk03_new_protocol_config_labeled.mat"
     config.write_bytes((root / RELEASE).read_bytes())
-    with pytest.raises(InputError, match="cannot be read as CUHK03's MATLAB file"):
+    with pytest.raises(DataError, match="cannot be read as CUHK03's MATLAB file"):
         read_benchmark("cuhk03-raw-labeled", root)
+
+
+def test_without_the_package_one_line_says_what_to_install(
+    copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = copied("cuhk03-raw")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(InputError, match=r"needs the package h5py: pip install 'upreid\[cuhk03\]'"):
+        read_benchmark("cuhk03-raw-labeled", root)
+    assert not [path for path in root.iterdir() if "images" in path.name]

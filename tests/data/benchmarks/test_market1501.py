@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from upreid.data.benchmarks.market1501 import read_market1501, read_market1501_500k
-from upreid.errors import InputError
+from upreid.errors import DataError, InputError
 
 FILES = {
     "bounding_box_train": ["0002_c1s1_000451_03.jpg", "0002_c2s1_000451_03.jpg", "0007_c3s3_077419_03.JPG"],
@@ -60,7 +60,7 @@ def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
         read_market1501(tmp_path)
     for folder in FILES:
         (tmp_path / folder).mkdir(exist_ok=True)
-    with pytest.raises(InputError, match="holds no images named like"):
+    with pytest.raises(DataError, match="holds no images named like"):
         read_market1501(tmp_path)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from upreid.data.benchmarks import read_benchmark
 from upreid.data.benchmarks.msmt17 import read_list
-from upreid.errors import InputError
+from upreid.errors import DataError, InputError
 
 
 @pytest.fixture
@@ -58,12 +58,10 @@ def test_files_that_lists_name_and_the_disk_lacks_are_counted_and_named(v2: Path
     lost = [record.path for record in read_benchmark("msmt17-v2", v2).query[:5]]
     for path in lost:
         path.unlink()
-    with pytest.raises(
-        InputError, match=rf"5 of 24 images that .*list_query\.txt names .* such as 0000/{lost[0].name}"
-    ):
+    with pytest.raises(DataError, match=rf"5 of 24 images that .*list_query\.txt names .* such as 0000/{lost[0].name}"):
         read_benchmark("msmt17-v2", v2)
     shutil.rmtree(v2 / "mask_test_v2" / "0001")
-    with pytest.raises(InputError, match="11 of 24 images"):
+    with pytest.raises(DataError, match="11 of 24 images"):
         read_benchmark("msmt17-v2", v2)
 
 
@@ -72,7 +70,7 @@ def test_a_half_extracted_archive_is_named(v2: Path) -> None:
     with pytest.raises(InputError, match=r"lacks mask_test_v2 .* extract the whole archive"):
         read_benchmark("msmt17-v2", v2)
     (v2 / "mask_test_v2").mkdir()
-    with pytest.raises(InputError, match="24 of 24 images that"):
+    with pytest.raises(DataError, match="24 of 24 images that"):
         read_benchmark("msmt17-v2", v2)
 
 
@@ -82,7 +80,7 @@ def test_a_half_extracted_archive_is_named(v2: Path) -> None:
 def test_a_bad_line_is_given_with_its_number(line: str, v2: Path) -> None:
     lines = (v2 / "list_train.txt").read_text().splitlines()
     (v2 / "list_train.txt").write_text("\n".join([*lines[:2], line, *lines[2:]]))
-    with pytest.raises(InputError, match=f"1 lines are not like .*line 3 is '{line}'"):
+    with pytest.raises(DataError, match=f"1 lines are not as a list's: line 3 is '{line}', not like"):
         read_benchmark("msmt17-v2", v2)
 
 
@@ -93,9 +91,44 @@ def test_windows_line_ends_and_blank_lines_do_not_matter(v2: Path) -> None:
     assert read_benchmark("msmt17-v2", v2).train == before
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace(" ", "\t"),
+        lambda text: text.replace(" ", "  "),
+        lambda text: text.replace(" ", " \t "),
+        lambda text: text.replace(" ", "\N{NO-BREAK SPACE}"),
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("/", "\\"),
+        lambda text: "\n".join(f"./{line}" for line in text.splitlines()),
+        lambda text: text.replace("\n", "\r"),
+    ],
+    ids=["tab", "two blanks", "mixed", "no-break space", "byte-order mark", "backslash", "dot", "old Mac"],
+)
+def test_differences_that_cannot_be_seen_do_not_matter(change: Callable[[str], str], v2: Path) -> None:
+    before = read_benchmark("msmt17-v2", v2)
+    for path in v2.glob("list_*.txt"):
+        path.write_bytes(change(path.read_text()).encode())
+    assert read_benchmark("msmt17-v2", v2) == before
+
+
+def test_a_list_in_the_encoding_of_another_system_is_read(v2: Path) -> None:
+    before = read_benchmark("msmt17-v2", v2)
+    for path in v2.glob("list_*.txt"):
+        path.write_bytes(path.read_text().encode("utf-16"))
+    assert read_benchmark("msmt17-v2", v2) == before
+
+
+def test_an_image_that_a_list_names_twice_is_refused(v2: Path) -> None:
+    lines = (v2 / "list_query.txt").read_text().splitlines()
+    (v2 / "list_query.txt").write_text("\n".join([*lines, lines[3]]))
+    with pytest.raises(DataError, match=r"list_query.txt: 1 lines .* line 25 names the image of line 4 again"):
+        read_benchmark("msmt17-v2", v2)
+
+
 def test_an_empty_list_is_refused(v2: Path) -> None:
     (v2 / "list_train.txt").write_text("\n")
-    with pytest.raises(InputError, match="names no images"):
+    with pytest.raises(DataError, match="names no images"):
         read_list(v2 / "list_train.txt", v2 / "mask_train_v2")
 
 

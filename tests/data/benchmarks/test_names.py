@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from upreid.data.benchmarks import BENCHMARKS, read_benchmark
-from upreid.errors import InputError
+from upreid.errors import InputError, UpreidError
 from upreid.synthetic.layouts import LABELLED
 
 SETS = {
@@ -113,7 +113,7 @@ def test_another_set_is_refused_with_a_hint_at_its_name(
     name: str, layout: str, words: str, rendered: Callable[[str], Path]
 ) -> None:
     top, _, below = layout.partition("/")
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(UpreidError) as caught:
         read_benchmark(name, rendered(top) / below)
     assert str(caught.value).endswith(words)
     assert "\n" not in str(caught.value)

@@ -1,7 +1,7 @@
 import pytest
 
 from upreid.data.benchmarks import BENCHMARKS
-from upreid.data.benchmarks.published import differences, published
+from upreid.data.benchmarks.benchmark import differences, published
 
 
 def counts(**images_and_people: tuple[int, int]) -> dict[str, dict[str, int]]:

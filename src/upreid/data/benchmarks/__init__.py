@@ -7,8 +7,9 @@ guessed from what is on disk.
 from collections.abc import Callable
 from pathlib import Path
 
-from upreid.data.benchmarks import cuhk03_np, cuhk03_raw, custom, market1501, msmt17, personx
+from upreid.data.benchmarks import cuhk03, custom, market1501, msmt17, personx
 from upreid.data.benchmarks.benchmark import Benchmark
+from upreid.data.sources.source import left_out
 from upreid.errors import InputError, nearest
 from upreid.runtime.console import say
 
@@ -17,10 +18,7 @@ __all__ = ["BENCHMARKS", "Benchmark", "open_benchmark", "read_benchmark"]
 BENCHMARKS: dict[str, Callable[[Path], Benchmark]] = {
     "market1501": market1501.read_market1501,
     "market1501-500k": market1501.read_market1501_500k,
-    "cuhk03-np-labeled": cuhk03_np.read_labeled,
-    "cuhk03-np-detected": cuhk03_np.read_detected,
-    "cuhk03-raw-labeled": cuhk03_raw.read_labeled,
-    "cuhk03-raw-detected": cuhk03_raw.read_detected,
+    **cuhk03.READERS,
     **msmt17.READERS,
     **personx.READERS,
     "market-style": custom.read_market_style,
@@ -43,14 +41,14 @@ def open_benchmark(name: str, root: Path, *, quiet: bool = False) -> Benchmark:
     labelled = read_benchmark(name, root)
     if not quiet:
         counts = ", ".join(f"{part} {labelled.facts[part]['images']}" for part in ("train", "query", "gallery"))
-        say(f"{labelled.name} at {labelled.root}: {counts} images")
+        say(f"{labelled.name} at {labelled.root}: {counts} images{left_out(labelled.left_out)}")
         for difference in labelled.facts.get("differs_from_published", []):
             say(f"{labelled.name}: {difference}")
     return labelled
 
 
 def _hint(name: str) -> str:
-    """The exact names where `name` is the beginning of several, else the nearest one."""
+    """Return the exact names where `name` is the beginning of several, else the nearest one."""
     forms = [known for known in BENCHMARKS if known.startswith(f"{name}-")]
     if len(forms) > 1:
         return f": which form of it? {', '.join(forms)}"

@@ -1,19 +1,98 @@
-"""Finding a set, and listing its images: one look per folder, however many files it holds."""
+"""Finding a set, and reading its images' labels from their names: one look per folder, however many files it holds.
+
+A pattern is matched to the beginning of a base name, never to the folders above it: a parent called `run_1_c2` means
+nothing. Group 1 is the person, group 2 the camera.
+"""
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from upreid.data.benchmarks.benchmark import Part
-from upreid.data.benchmarks.naming import Naming, hint, hint_from_names
 from upreid.data.records import Record
-from upreid.errors import InputError
+from upreid.data.sources.folder import IMAGE, kind_of_entry
+from upreid.data.sources.source import left_out
+from upreid.errors import DataError, InputError
 
-IMAGE = re.compile(r"[^.].*\.(jpe?g|png|bmp)", re.IGNORECASE)
 MARKET_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 NAMED = 4
-"""So many things are named where there are more."""
+"""Number of things that an error names where there are more."""
+
+
+@dataclass(frozen=True)
+class Naming:
+    """A pattern, and a name that matches."""
+
+    pattern: re.Pattern[str]
+    example: str
+
+
+def _naming(pattern: str, example: str) -> Naming:
+    return Naming(re.compile(pattern), example)
+
+
+MARKET = _naming(r"(-?\d{1,18})_c(\d)s\d+_\d{6}_\d{2}\.", "0002_c1s1_000451_03.jpg")
+ANY_MARKET = _naming(r"(-?\d{1,18})_c(\d{1,18})", "0002_c1_x.jpg")
+OWN = _naming(r"(-?\d{1,18})(?:_c(\d{1,18})|[_.])", "12_c3_anything.jpg or 12_anything.jpg")
+CUHK03 = _naming(r"(\d{1,18})_c(\d)_\d+\.", "0001_c1_1.png")
+MSMT17_ECN = _naming(r"(\d{1,18})_c(\d{1,18})_\d{4,}\.", "0000_c12_0036.jpg")
+PERSONX = _naming(r"(\d{1,18})_c(\d{1,18})", "0001_c10s1_01.jpg")
+PERSONX_ORIGINAL = _naming(r"(\d{1,18})_c(\d)s\d+_\d{1,2}\.", "0001_c1s1_01.jpg")
+
+MARKERS = {
+    "MSMT17_V2": "msmt17-v2",
+    "mask_train_v2": "msmt17-v2",
+    "MSMT17_V1": "msmt17-v1",
+    "cuhk03_release": "cuhk03-raw",
+    "cuhk-03.mat": "cuhk03-raw",
+    "labeled/bounding_box_train": "cuhk03-np-labeled",
+    "detected/bounding_box_train": "cuhk03-np-detected",
+    "cuhk03-np/labeled": "cuhk03-np-labeled",
+    "cuhk03-np/detected": "cuhk03-np-detected",
+    "cuhk03_np/labeled": "cuhk03-np-labeled",
+    "cuhk03_np/detected": "cuhk03-np-detected",
+    "PersonX_v1": "personx-original",
+    "1/bounding_box_train": "personx-original",
+    "PersonX": "personx",
+    "Market-1501-v15.09.15": "market1501",
+}
+"""What lies in the folder of which set, its form left out where that does not show."""
+
+STYLES = {
+    "market1501": MARKET.pattern,
+    "personx-original": re.compile(r"\d+_c[12569]s\d_\d{1,2}\.jpg"),
+    "personx": re.compile(r"\d+_c(3|4|8|10|11|12)s\d_\d{1,2}\.jpg"),
+    "cuhk03-np": re.compile(r"\d{4}_c[12]_\d+\.png"),
+    "msmt17-ecn": re.compile(r"\d{4}_c\d{1,2}_\d{4}\.jpg"),
+}
+
+
+def hint(root: Path, name: str) -> str:
+    """Return `; that looks like msmt17-v2` where a folder has the marks of another set than `name`, else nothing."""
+    others = [other for marker, other in MARKERS.items() if (root / marker).exists()]
+    if others:
+        return "" if any(is_form(name, other) for other in others) else f"; that looks like {others[0]}"
+    queries = root / "query"
+    return hint_from_names(sorted(path.name for path in queries.iterdir()), name) if queries.is_dir() else ""
+
+
+def hint_from_names(names: Sequence[str], name: str) -> str:
+    """Likewise, from the names of images; a set of one's own may be named like any other."""
+    if name == "market-style":
+        return ""
+    for other, pattern in STYLES.items():
+        if any(pattern.match(image) for image in names) and not is_form(name, other):
+            return f"; that looks like {other}"
+    return ""
+
+
+def is_form(name: str, other: str) -> bool:
+    """Is `name` the set `other`, or a form of it? personx-original is none of personx."""
+    known = {*MARKERS.values(), *STYLES}
+    return other == max((one for one in known if f"{name}-".startswith(f"{one}-")), key=len, default="")
 
 
 def find_home(root: Path, name: str, *, places: Sequence[str], folders: Sequence[str]) -> Path:
@@ -49,27 +128,36 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
-def image_names(folder: Path) -> list[str]:
-    """Names of the images in a folder, sorted; hidden files (`._0001_c1.jpg` of a Mac), Thumbs.db and such are none."""
+def read_folder(
+    folder: Path, name: str, naming: Naming, *, junk: int | None = None, may_be_empty: bool = False
+) -> Part:
+    """Read the people and cameras of a folder's images from their names, in sorted order; images of person `junk` are dropped.
+
+    Hidden files (`._0001_c1.jpg` of a Mac), Thumbs.db, pipes and folders are no images of the set, and are counted by kind.
+    """
+    names: list[str] = []
+    kinds: Counter[str] = Counter()
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if IMAGE.fullmatch(entry.name))
-
-
-def read_folder(folder: Path, name: str, naming: Naming, *, junk: int | None = None) -> Part:
-    """Read the people and cameras of a folder's images from their names; images of person `junk` are dropped."""
-    names = image_names(folder)
-    matches = [(image, naming.pattern.match(image)) for image in names]
+        for entry in entries:
+            kind = kind_of_entry(entry)
+            if kind == IMAGE:
+                names.append(entry.name)
+            else:
+                kinds[kind] += 1
+    matches = [(image, naming.pattern.match(image)) for image in sorted(names)]
     odd = tuple(image for image, match in matches if match is None)
-    found = [(image, int(match[1]), int(match[2])) for image, match in matches if match is not None]
+    found = [
+        (image, int(match[1]), int(match[2]) if match[2] else None) for image, match in matches if match is not None
+    ]
     records = tuple(
         Record(path=folder / image, person=person, camera=camera) for image, person, camera in found if person != junk
     )
-    if not records:
-        raise InputError(
+    if not records and not (may_be_empty and not names):
+        raise DataError(
             f"{folder} holds no images named like {naming.example} ({len(names)} images in all"
-            f"{', such as ' + named(odd) if odd else ''}){hint_from_names(odd, name)}"
+            f"{', such as ' + named(odd) if odd else ''}{left_out(kinds)}){hint_from_names(odd, name)}"
         )
-    return Part(records=records, num_junk=len(found) - len(records), odd_names=odd)
+    return Part(records=records, num_junk=len(found) - len(records), odd_names=odd, left_out=kinds)
 
 
 def read_market_folders(home: Path, name: str, naming: Naming, *, junk: int | None = None) -> dict[str, Part]:

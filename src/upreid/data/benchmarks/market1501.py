@@ -11,8 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from upreid.data.benchmarks.benchmark import Benchmark, Part, assemble
-from upreid.data.benchmarks.folders import MARKET_FOLDERS, find_home, read_folder, read_market_folders
-from upreid.data.benchmarks.naming import ANY_MARKET, MARKET
+from upreid.data.benchmarks.folders import (
+    ANY_MARKET,
+    MARKET,
+    MARKET_FOLDERS,
+    find_home,
+    read_folder,
+    read_market_folders,
+)
 from upreid.data.records import Record
 from upreid.errors import InputError
 
@@ -25,7 +31,7 @@ JUNK, DISTRACTOR = -1, 0
 def read_market1501(root: Path) -> Benchmark:
     """Read the set at `root`, at `root`/Market-1501-v15.09.15, or at `root`/market1501.
 
-    Raises InputError where folders or images are missing.
+    Raises InputError where folders are missing, and DataError where images are.
     """
     home, parts = _read(root, "market1501")
     variant = "without the 500k distractors"
@@ -33,7 +39,7 @@ def read_market1501(root: Path) -> Benchmark:
 
 
 def read_market1501_500k(root: Path) -> Benchmark:
-    """Likewise, with the 500k distractors of `images/` in the gallery, whatever person their names say."""
+    """Read the set likewise, with the 500k distractors of `images/` in the gallery, whatever person their names say."""
     home, parts = _read(root, "market1501-500k")
     if not (home / EXTRA).is_dir():
         raise InputError(f"{home} has no folder {EXTRA} with the 500k distractors; without them its name is market1501")
@@ -61,7 +67,7 @@ def read_multi_query(labelled: Benchmark) -> tuple[Record, ...]:
 
 
 def num_distractors(parts: dict[str, Part]) -> int:
-    """Images of person 0 in the gallery."""
+    """Count the images of person 0 in the gallery."""
     return sum(record.person == DISTRACTOR for record in parts["gallery"].records)
 
 

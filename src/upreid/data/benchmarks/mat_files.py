@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-import scipy.io
 from numpy.typing import NDArray
-from scipy.io.matlab import MatReadError
 
-from upreid.errors import InputError
+from upreid.errors import DataError, InputError
 
 PLACES_PER_VIEW = 5
-FAILURES = (OSError, ValueError, LookupError, TypeError, RuntimeError, MatReadError, zlib.error)
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+FAILURES = (OSError, ValueError, LookupError, TypeError, RuntimeError, zlib.error)
 """What h5py and scipy raise over a file that is damaged or another."""
 
 
@@ -39,13 +37,13 @@ class Protocol:
 def read_images(path: Path, kind: str) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield name and pixels [height, width, 3] of every image; names are `1_001_1_01.png`: pair, person, view, image."""
     with _readable(path):
-        for pair, row, place, image in (_images_73 if h5py.is_hdf5(path) else _images_5)(path, kind):
+        for pair, row, place, image in (_images_73 if is_hdf5(path) else _images_5)(path, kind):
             view = 1 if place < PLACES_PER_VIEW else 2
             yield f"{pair + 1}_{row + 1:03d}_{view}_{place + 1:02d}.png", image
 
 
 def _images_5(path: Path, kind: str) -> Iterator[tuple[int, int, int, NDArray[np.uint8]]]:
-    pairs = scipy.io.loadmat(path, variable_names=[kind])[kind]
+    pairs = _loadmat(path, [kind])[kind]
     for pair, cells in enumerate(pairs.ravel()):
         for (row, place), image in np.ndenumerate(cells):
             if np.ndim(image) == 3:
@@ -53,7 +51,7 @@ def _images_5(path: Path, kind: str) -> Iterator[tuple[int, int, int, NDArray[np
 
 
 def _images_73(path: Path, kind: str) -> Iterator[tuple[int, int, int, NDArray[np.uint8]]]:
-    with h5py.File(path, "r") as file:
+    with _h5py().File(path, "r") as file:
         for pair, reference in enumerate(_array(file, kind).ravel()):
             if "MATLAB_empty" in file[reference].attrs:
                 continue
@@ -66,7 +64,7 @@ def _images_73(path: Path, kind: str) -> Iterator[tuple[int, int, int, NDArray[n
 def read_protocol(path: Path) -> Protocol:
     """Read a config: the variables `filelist`, `labels` and `{train,query,gallery}_idx`, which count from 1."""
     with _readable(path):
-        content = _config_73(path) if h5py.is_hdf5(path) else _config_5(path)
+        content = _config_73(path) if is_hdf5(path) else _config_5(path)
         places = {part: [int(place) - 1 for place in content[f"{part}_idx"]] for part in ("train", "query", "gallery")}
         people = [int(label) for label in content["labels"]]
         found = Protocol(names=content["filelist"], people=people, **places)
@@ -81,21 +79,46 @@ VARIABLES = ("labels", "train_idx", "query_idx", "gallery_idx")
 
 
 def _config_5(path: Path) -> dict[str, Any]:
-    content = scipy.io.loadmat(path)
+    content = _loadmat(path)
     names = [str(np.ravel(name)[0]) for name in content["filelist"].ravel()]
     return {"filelist": names, **{variable: content[variable].ravel() for variable in VARIABLES}}
 
 
 def _config_73(path: Path) -> dict[str, Any]:
-    with h5py.File(path, "r") as file:
+    with _h5py().File(path, "r") as file:
         codes = [_array(file, name).ravel() for name in _array(file, "filelist").ravel()]
         names = ["".join(map(chr, some)) for some in codes]
         return {"filelist": names, **{variable: _array(file, variable).ravel() for variable in VARIABLES}}
 
 
-def _array(file: h5py.File, key: Any) -> NDArray[Any]:
-    """The content of a dataset, by name or reference."""
-    return np.asarray(file[key][()])  # pyright: ignore[reportIndexIssue]
+def _array(file: Any, key: Any) -> NDArray[Any]:
+    """Return the content of a dataset, by name or reference."""
+    return np.asarray(file[key][()])
+
+
+def is_hdf5(path: Path) -> bool:
+    """Return whether a file is HDF5, which MATLAB writes behind a header of 512 bytes."""
+    with path.open("rb") as file:
+        start = file.read(512 + len(SIGNATURE))
+    return start.startswith(SIGNATURE) or start.endswith(SIGNATURE)
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise InputError("reading CUHK03's release needs the package h5py: pip install 'upreid[cuhk03]'") from error
+    return h5py
+
+
+def _loadmat(path: Path, variables: list[str] | None = None) -> dict[str, Any]:
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        return loadmat(path, variable_names=variables)
+    except MatReadError as error:
+        raise ValueError(str(error)) from error
 
 
 @contextmanager
@@ -103,6 +126,8 @@ def _readable(path: Path) -> Iterator[None]:
     """Say in one line that a file is not what it should be; a half-copied HDF5 file fails in many ways."""
     try:
         yield
+    except InputError:
+        raise
     except FAILURES as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as CUHK03's MATLAB file ({reason}); copy it anew") from error
+        raise DataError(f"{path} cannot be read as CUHK03's MATLAB file ({reason}); copy it anew") from error

@@ -13,13 +13,21 @@ authors combine several; which ones is chosen by name: `personx-original` is all
 scenes. The gallery holds all 36 views of a person, the query's too; the same-camera rule takes that one out.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 from upreid.data.benchmarks.benchmark import PARTS, Benchmark, Part, assemble
-from upreid.data.benchmarks.folders import MARKET_FOLDERS, find_home, read_folder, read_market_folders
-from upreid.data.benchmarks.naming import PERSONX, PERSONX_ORIGINAL, hint_from_names
+from upreid.data.benchmarks.folders import (
+    MARKET_FOLDERS,
+    PERSONX,
+    PERSONX_ORIGINAL,
+    find_home,
+    hint_from_names,
+    read_folder,
+    read_market_folders,
+)
 from upreid.errors import InputError
 
 SUBSET_PLACES = ("", "PersonX", "personx", "subset1", "PersonX/subset1", "personx/subset1", "personx/PersonX")
@@ -54,11 +62,13 @@ def read_personx_original(root: Path, *, name: str, backgrounds: str) -> Benchma
     """
     folders = [f"{background}/{folder}" for background in backgrounds for folder in MARKET_FOLDERS.values()]
     home = find_home(root, name, places=ORIGINAL_PLACES, folders=folders)
-    parts = {}
+    parts: dict[str, Part] = {}
     for part, folder in MARKET_FOLDERS.items():
         some = [read_folder(home / background / folder, name, PERSONX_ORIGINAL) for background in backgrounds]
         records = tuple(record for one in some for record in one.records)
-        parts[part] = Part(records=records, odd_names=tuple(odd for one in some for odd in one.odd_names))
+        odd_names = tuple(odd for one in some for odd in one.odd_names)
+        left_out = sum((Counter(one.left_out) for one in some), Counter())
+        parts[part] = Part(records=records, odd_names=odd_names, left_out=left_out)
     variant = f"the original release, backgrounds {', '.join(backgrounds)}"
     return assemble(name, home, parts, variant=variant)
 

@@ -18,7 +18,7 @@ import numpy as np
 from upreid.data.decode import UnreadableImage
 from upreid.data.sources.index_file import NAMES, Index, count_names, name_at, pack_names
 from upreid.data.sources.retry import retry
-from upreid.data.sources.source import LIMIT_BYTES, Listing, is_image_name, kind_of, left_out, printable
+from upreid.data.sources.source import HIDDEN, LIMIT_BYTES, Listing, is_image_name, kind_of, left_out, printable
 from upreid.data.sources.tar_headers import members
 from upreid.errors import DataError
 from upreid.runtime.console import progress
@@ -130,7 +130,7 @@ class TarArchives:
                     name = member.name.removeprefix("./")
                     is_hidden = any(part.startswith(".") for part in name.split("/"))
                     if is_hidden or not is_image_name(name):
-                        kinds["hidden" if is_hidden else kind_of(name.rpartition("/")[2])] += 1
+                        kinds[HIDDEN if is_hidden else kind_of(name.rpartition("/")[2])] += 1
                         continue
                     names.append(inside + name)
                     positions.append(member.position)

@@ -19,7 +19,7 @@ from upreid.data.decode import UnreadableImage
 from upreid.data.sources.index_file import NAMES, Index, count_names, name_at, pack_names
 from upreid.data.sources.plain_pickle import names_in, read_plain_pickle
 from upreid.data.sources.retry import retry
-from upreid.data.sources.source import LIMIT_BYTES, SUFFIXES, Listing, is_image_name, kind_of, left_out
+from upreid.data.sources.source import HIDDEN, LIMIT_BYTES, SUFFIXES, Listing, is_image_name, kind_of, left_out
 from upreid.errors import DataError, InputError
 
 SETTLED = 2.0
@@ -28,7 +28,7 @@ RANKED_LIST = "CFS_list.pkl"
 TRIED = 100
 """Names of the ranked list that are looked for to find out where they stand; some may be missing."""
 LINK_AGAIN = "links to folders that are listed already"
-NO_FILE = "pipes, sockets or devices"
+IMAGE, FOLDER = "images", "folders"
 
 
 class Folder:
@@ -174,30 +174,36 @@ class Walk:
 
     def _take(self, entry: os.DirEntry[str], inside: str) -> str | None:
         """Note what an entry is; return the path of a folder that is still to be listed."""
-        relative = f"{inside}/{entry.name}" if inside else entry.name
-        if entry.name.startswith("."):
-            self.kinds["hidden"] += 1
-        elif entry.is_dir(follow_symlinks=False):
+        relative, kind = f"{inside}/{entry.name}" if inside else entry.name, kind_of_entry(entry)
+        if kind == FOLDER and not entry.is_symlink():
             return relative
-        elif entry.is_symlink() and (self.root / relative).is_dir():
+        if kind == FOLDER:
             self.links.append(relative)
-        elif not entry.is_file(follow_symlinks=False) and _is_no_file(self.root / relative):
-            self.kinds[NO_FILE] += 1
-        elif is_image_name(entry.name):
+        elif kind == IMAGE:
             self.names.append(relative)
         else:
-            self.kinds[kind_of(entry.name)] += 1
-            if entry.name.endswith(".tar"):
+            self.kinds[kind] += 1
+            if kind == ".tar":
                 self.archives.append(relative)
         return None
 
 
-def _is_no_file(path: Path) -> bool:
-    """Return whether a path leads to something else than a file; a link that leads nowhere is a file that is missing."""
-    try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False
+def kind_of_entry(entry: os.DirEntry[str]) -> str:
+    """Return `IMAGE`, `FOLDER`, or the kind of anything else; a link that leads nowhere is a file that is missing."""
+    if entry.name.startswith("."):
+        return HIDDEN
+    is_folder, is_file = entry.is_dir(follow_symlinks=False), entry.is_file(follow_symlinks=False)
+    if entry.is_symlink():
+        try:
+            mode = entry.stat().st_mode
+        except OSError:
+            mode = stat.S_IFREG
+        is_folder, is_file = stat.S_ISDIR(mode), stat.S_ISREG(mode)
+    if is_folder:
+        return FOLDER
+    if not is_file:
+        return "pipes, sockets or devices"
+    return IMAGE if is_image_name(entry.name) else kind_of(entry.name)
 
 
 @dataclass(frozen=True)

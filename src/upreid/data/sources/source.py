@@ -9,6 +9,7 @@ from upreid.data.sources.index_file import Arrays, Index
 LIMIT_BYTES = 256 * 2**20
 """Larger files are refused before they are read: no person crop has so many bytes."""
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+HIDDEN = "hidden"
 NAMED_KINDS = 6
 """Number of kinds of files left out that are named one by one."""
 
@@ -101,7 +102,7 @@ def is_image_name(name: str) -> bool:
 def kind_of(name: str) -> str:
     """Name the kind of a file that is no image: its suffix, both of them where it is a compressed archive."""
     if name.startswith("."):
-        return "hidden"
+        return HIDDEN
     stem, dot, suffix = name.lower().rpartition(".")
     if not (stem and dot) or len(suffix) > 8:
         return "without a suffix"

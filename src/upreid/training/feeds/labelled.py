@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from upreid.data.augment.downstream import DownstreamAugment
-from upreid.data.dataset import LabelledBatch, SkipLedger, TrainingImages, collate_labelled
+from upreid.data.dataset import LabelledBatch, LabelledTrainingImages, SkipLedger, collate_labelled
 from upreid.data.loading import make_loader
 from upreid.data.records import Record, cameras, people
 from upreid.errors import InputError
@@ -62,7 +62,7 @@ class LabelledFeed:
         self.fingerprint = fingerprint(records)
         self.unreadable_share = unreadable_share
         self.ledger = SkipLedger(len(records), unreadable_share)
-        self.dataset = TrainingImages(records, preprocess, limit=unreadable_share)
+        self.dataset = LabelledTrainingImages(records, preprocess, limit=unreadable_share)
         self.decoded = self.decode_all() if self.is_small else None
 
     @property

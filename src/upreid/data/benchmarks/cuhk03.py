@@ -1,10 +1,14 @@
-"""CUHK03 as released (Li et al., CVPR 2014), with the 767/700 protocol (Zhong et al., CVPR 2017).
+"""CUHK03 (Li et al., CVPR 2014) with the 767/700 protocol (Zhong et al., CVPR 2017), in folders or as it was released.
+
+    cuhk03-np/labeled/    boxes drawn by people      {bounding_box_train,query,bounding_box_test}/0001_c1_1.png
+    cuhk03-np/detected/   boxes of a detector        = person 1, camera 1
 
     cuhk03/cuhk03_release/cuhk-03.mat                                 all images
     cuhk03/cuhk03_new_protocol_config_{labeled,detected}.mat          from zhunzhong07/person-re-ranking
     cuhk03/images_{labeled,detected}/1_001_1_01.png                   extracted here once: pair, person, view, image
 
-torchreid extracts to the same folders under the same names, so its images are used where they are there already.
+torchreid extracts to the same folders under the same names, so its images are used where they are there already. Labelled and
+detected are two data sets; a result must say which it is.
 """
 
 import fcntl
@@ -19,23 +23,48 @@ from pathlib import Path
 from PIL import Image
 
 from upreid.data.benchmarks.benchmark import PARTS, Benchmark, Part, assemble
-from upreid.data.benchmarks.cuhk03_np import WORDS
-from upreid.data.benchmarks.folders import listing, missing_files, named
+from upreid.data.benchmarks.folders import (
+    CUHK03,
+    MARKET_FOLDERS,
+    find_home,
+    hint,
+    listing,
+    missing_files,
+    named,
+    read_market_folders,
+)
 from upreid.data.benchmarks.mat_files import Protocol, read_images, read_protocol
-from upreid.data.benchmarks.naming import hint
 from upreid.data.records import Record
-from upreid.errors import InputError
+from upreid.errors import DataError, InputError
 from upreid.runtime.console import progress
 
-PLACES = ("", "cuhk03", "CUHK03", "cuhk03-raw", "cuhk03-raw/cuhk03")
+WORDS = {"labeled": "labelled boxes", "detected": "detected boxes"}
+FOLDER_PLACES = ("", "cuhk03-np", "cuhk03_np", "CUHK03-NP", "CUHK03_NP", "cuhk03")
+RELEASE_PLACES = ("", "cuhk03", "CUHK03", "cuhk03-raw", "cuhk03-raw/cuhk03")
 RELEASE = ("cuhk03_release/cuhk-03.mat", "cuhk-03.mat")
 VIEW = re.compile(r"\d+_\d+_(\d+)_\d+\.png$")
+
+
+def read_cuhk03_np(root: Path, *, kind: str) -> Benchmark:
+    """Read `kind` (labeled or detected) of the set at `root`, below `root`/cuhk03-np, or at `root` itself.
+
+    Which boxes a folder holds cannot be seen in it, only from its name and its counts. Raises InputError where folders or
+    images are missing, and for a folder of boxes that is called the other kind.
+    """
+    name = f"cuhk03-np-{kind}"
+    other = next(word for word in WORDS if word != kind)
+    if other in root.name.lower() and (root / MARKET_FOLDERS["train"]).is_dir():
+        raise InputError(f"{root} is called {other}, and {name} was asked for; give the folder of {kind} boxes")
+    below = [str(Path(place, folder)) for place in FOLDER_PLACES for folder in (kind, kind.capitalize())]
+    places = ["", *below, *(str(Path(name, place)) for place in below)]
+    home = find_home(root, name, places=places, folders=tuple(MARKET_FOLDERS.values()))
+    return assemble(name, home, read_market_folders(home, name, CUHK03), variant=f"{WORDS[kind]}, 767/700 protocol")
 
 
 def read_cuhk03_raw(root: Path, *, kind: str) -> Benchmark:
     """Read `kind` (labeled or detected) of the release at `root` or `root`/cuhk03; the first time, extract its images.
 
-    Raises InputError where files are missing or damaged, and where the images cannot be written.
+    Raises InputError where files are missing or the images cannot be written, and DataError where they are damaged.
     """
     name = f"cuhk03-raw-{kind}"
     home, config, release = find_release(root, name, kind)
@@ -44,7 +73,7 @@ def read_cuhk03_raw(root: Path, *, kind: str) -> Benchmark:
         extract(release, kind, folder, total=len(protocol.names))
     missing = missing_files(folder, protocol.names)
     if missing:
-        raise InputError(
+        raise DataError(
             f"{folder} lacks {len(missing)} of the {len(protocol.names)} images that {config.name} names, such as "
             f"{named(missing)}; delete it, and it is extracted anew"
         )
@@ -57,7 +86,7 @@ def find_release(root: Path, name: str, kind: str) -> tuple[Path, Path, Path]:
     if not root.is_dir():
         raise InputError(f"no folder {root}; give the folder of {name}, or the one above it")
     file = f"cuhk03_new_protocol_config_{kind}.mat"
-    for home in (root / place for place in PLACES):
+    for home in (root / place for place in RELEASE_PLACES):
         releases = [home / place for place in RELEASE if (home / place).is_file()]
         if not releases and not (home / f"images_{kind}").is_dir():
             continue
@@ -72,12 +101,12 @@ def find_release(root: Path, name: str, kind: str) -> tuple[Path, Path, Path]:
 
 
 def records_of(protocol: Protocol, part: str, folder: Path) -> tuple[Record, ...]:
-    """One of the protocol's three lists; the camera is the view, 1 or 2."""
+    """Return one of the protocol's three lists; the camera is the view, 1 or 2."""
     chosen = [(protocol.names[place], protocol.people[place]) for place in getattr(protocol, part)]
     views = [(name, person, VIEW.match(name)) for name, person in chosen]
     odd = [name for name, _, view in views if view is None]
     if odd:
-        raise InputError(f"the protocol names images unlike 1_001_1_01.png, such as {named(odd)}")
+        raise DataError(f"the protocol names images unlike 1_001_1_01.png, such as {named(odd)}")
     return tuple(Record(path=folder / name, person=person, camera=int(view[1])) for name, person, view in views if view)
 
 
@@ -119,4 +148,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-read_labeled, read_detected = (partial(read_cuhk03_raw, kind=kind) for kind in WORDS)
+READERS = {
+    **{f"cuhk03-np-{kind}": partial(read_cuhk03_np, kind=kind) for kind in WORDS},
+    **{f"cuhk03-raw-{kind}": partial(read_cuhk03_raw, kind=kind) for kind in WORDS},
+}

@@ -1,0 +1,115 @@
+"""What can be wrong with the images of a labelled set: minutes now, or a crash after the last epoch."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from upreid.data.benchmarks.benchmark import Benchmark
+from upreid.data.benchmarks.checkup import NAMED, Diagnosis, Pairs, copy_faults, named
+from upreid.data.decode import UnreadableImage, check_picture, decode_bytes
+from upreid.data.records import Record
+from upreid.errors import DataError
+from upreid.runtime.console import progress
+from upreid.runtime.pool import usable_cores
+
+CHECK_SIZE = 64, 32
+"""Height and width at which an image is decoded to find out whether it can be."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What came out of reading one image."""
+
+    digest: str | None
+    """Hash of its bytes; None where there are none."""
+    trouble: str | None
+    """Why it cannot be used, if so."""
+
+
+def look_closely(record: Record) -> Look:
+    """Read and decode an image."""
+    return _look(record, lambda content: decode_bytes(content, str(record.path), target=CHECK_SIZE))
+
+
+def look_quickly(record: Record) -> Look:
+    """Read an image, and its header; it is decoded only where its end is not that of a whole file."""
+    return _look(record, lambda content: check_picture(content, str(record.path)))
+
+
+def _look(record: Record, check: Callable[[bytes], object]) -> Look:
+    digest = None
+    try:
+        content = record.read()
+        digest = hashlib.sha256(content).hexdigest()
+        check(content)
+    except UnreadableImage as error:
+        return Look(digest, str(error))
+    return Look(digest, None)
+
+
+def look_at(records: Sequence[Record], look: Callable[[Record], Look], *, quiet: bool = False) -> list[Look]:
+    """Look at every image, some at a time, with progress."""
+    workers = max(usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+    looks: list[Look] = []
+    with progress("checking images", len(records), "images", quiet=quiet) as meter, ThreadPoolExecutor(workers) as pool:
+        for seen in pool.map(look, records):
+            looks.append(seen)
+            meter.advance()
+    return looks
+
+
+def check_images(labelled: Benchmark, looks: Sequence[Look], found: Diagnosis, *, same_camera: str = "drop") -> None:
+    """Judge what reading all images showed: unreadable ones, and pictures that stand where they should not."""
+    records = labelled.records
+    trouble = [look.trouble for look in looks if look.trouble]
+    if trouble:
+        found.faults.append(f"{len(trouble)} of {len(records)} images cannot be read: {'; '.join(trouble[:NAMED])}")
+    digests = [look.digest or str(record.path) for look, record in zip(looks, records, strict=True)]
+    first_test, first_entry = len(labelled.train), len(labelled.train) + len(labelled.query)
+    trained: dict[str, Record] = {}
+    conflicts: Pairs = []
+    for digest, record in zip(digests, labelled.train, strict=False):
+        before = trained.setdefault(digest, record)
+        if before.person != record.person and before.path != record.path:
+            conflicts.append((before, record))
+    if conflicts:
+        found.faults.append(
+            f"{len(conflicts)} training pictures stand under two people, byte for byte: {named(conflicts)}"
+        )
+    tested = list(zip(digests[first_test:], records[first_test:], strict=True))
+    both = [(trained[key], record) for key, record in tested if key in trained and trained[key].path != record.path]
+    if both:
+        found.faults.append(f"{len(both)} test images are byte for byte training images: {named(both)}")
+    entries: dict[str, list[Record]] = {}
+    for digest, record in zip(digests[first_entry:], labelled.gallery, strict=True):
+        entries.setdefault(digest, []).append(record)
+    queries = zip(digests[first_test:first_entry], labelled.query, strict=True)
+    copies = [
+        (query, other) for digest, query in queries for other in entries.get(digest, ()) if query.path != other.path
+    ]
+    found.faults += copy_faults(copies, "byte for byte", same_camera)
+
+
+def refuse_unreadable(
+    labelled: Benchmark, *, trains: bool = True, same_camera: str = "drop", quiet: bool = False
+) -> list[str]:
+    """Look at every image before a program starts; return what makes a training on this set doubtful, and add it to the facts.
+
+    `trains`: whether the training images count too. `same_camera`: as for `quick_checkup`. Raises DataError where a query or
+    gallery image cannot be read, which would be noticed after the last epoch.
+    """
+    looks = look_at(labelled.records if trains else (*labelled.query, *labelled.gallery), look_quickly, quiet=quiet)
+    test = [look.trouble for look in looks[len(labelled.train) if trains else 0 :] if look.trouble]
+    if test:
+        raise DataError(
+            f"{len(test)} test images of {labelled.name} at {labelled.root} cannot be read, such as "
+            f"{'; '.join(test[:NAMED])}; repair them, or remove them from the set"
+        )
+    found = Diagnosis()
+    if trains:
+        check_images(labelled, looks, found, same_camera=same_camera)
+    if found.faults:
+        labelled.facts["doubts"] = found.faults
+    return found.faults
