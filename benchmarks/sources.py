@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from upreid.commands.pack import run as pack
-from upreid.config.pack import PackConfig
+from upreid.config.commands import PackConfig
 from upreid.data.sources.index_file import NAMES, joined, open_index, pack_names, write_index
 from upreid.data.sources.packed_set import FORMAT, INDEX, KIND, MANIFEST, VERSION, WHERE
 from upreid.data.sources.recognise import open_source

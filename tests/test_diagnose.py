@@ -25,7 +25,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pretrained(corpus: Path, out: Path, recipe: str, *flags: str) -> Path:
-    from upreid.__main__ import main
+    from upreid.cli import main
 
     words = [*TINY.split(), *ALONE.split(), *flags]
     assert main(["pretrain", recipe, "--data.root", str(corpus / "wild"), "--out", str(out), *words]) == 0
@@ -39,7 +39,7 @@ def pretrained(corpus: Path, out: Path, recipe: str, *flags: str) -> Path:
 def test_a_run_is_looked_into_and_left_as_it_is(
     recipe: str, terms: int, flags: list[str], corpus: Path, tmp_path: Path
 ) -> None:
-    from upreid.__main__ import main
+    from upreid.cli import main
 
     run = pretrained(corpus, tmp_path / "run", recipe, *flags)
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from upreid.commands import doctor
-from upreid.config.doctor import DoctorConfig
+from upreid.config.commands import DoctorConfig
 
 
 @pytest.fixture

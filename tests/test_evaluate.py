@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from upreid.__main__ import main
+from upreid.cli import main
 from upreid.models.encoder import EncoderHeader, save_encoder, skeleton
 
 HEADER = EncoderHeader(
@@ -127,7 +127,7 @@ def test_multi_query_is_said_in_the_protocol_and_refused_without_its_images(eval
     [
         (("--rerank", "--k1", 5), "--k2 6 exceeds --k1 5"),
         (("--rerank", "--k1", 40), "--k1 40: market1501 has 36 images to rank"),
-        (("--rerank", "--lambda-value", 3), "--lambda-value 3.0"),
+        (("--rerank", "--lambda-value", 3), "--lambda-value got '3'"),
         (("--k1", 10), "--k1 10: has no effect without --rerank"),
         (("--lambda-value", 0.1), "--lambda-value 0.1: has no effect without --rerank"),
     ],
@@ -143,7 +143,7 @@ def test_settings_that_cannot_be_or_would_be_ignored_are_refused_before_any_imag
     ("flags", "words"),
     [
         (("--test.rerank", "--test.k1", "5"), "--test.k2 6 exceeds --test.k1 5"),
-        (("--test.rerank", "--test.lambda-value", "3"), "--test.lambda-value 3.0"),
+        (("--test.rerank", "--test.lambda-value", "3"), "--test.lambda-value got '3'"),
         (("--test.multi-query",), "no folder gt_bbox"),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from upreid.__main__ import main
+from upreid.cli import main
 from upreid.synthetic.layouts import LABELLED
 
 READ_AS = {"cuhk03-raw": "cuhk03-raw-labeled", "cuhk03-raw-v5": "cuhk03-raw-detected"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from upreid.__main__ import main
+from upreid.cli import main
 from upreid.data.augment import Augment
 from upreid.data.dataset import OriginalImages
 from upreid.data.sources.recognise import open_source

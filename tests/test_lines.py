@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from upreid.__main__ import COMMANDS, main
+from upreid.cli import COMMANDS, main
 
 LINES = """
 upreid synth corpus --identities 40 --seed 1
@@ -33,13 +33,81 @@ def test_the_short_lines_work_exactly_so(tmp_path: Path) -> None:
     assert tuned["mAP"] > result["mAP"]  # forty people's labels are worth more than forty steps without any
 
 
-@pytest.mark.parametrize("words", [["-m", "upreid", "--help"], ["-c", "import upreid; print(upreid.__version__)"]])
-def test_help_and_import_do_not_wait_for_torch(words: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-X", "importtime", *words], capture_output=True, text=True, check=True)
-    assert done.stdout
-    assert "upreid" in done.stderr
-    assert "torch" not in done.stderr
-    assert "timm" not in done.stderr
+def test_help_mistakes_and_import_do_not_wait_for_torch() -> None:
+    program = (
+        "import sys, upreid\nfrom upreid.cli import COMMANDS, main\n"
+        "assert upreid.__version__ and main(['--help']) == 0\n"
+        "lines = [['pretrain', 'laptop', '--help'], ['finetune', 'market1501-mgn', '-h'], ['pretrain', 'laptop', '--oops']]\n"
+        "for line in [*([name, flag] for name in COMMANDS for flag in ('--help', '--oops')), *lines]:\n"
+        "    try:\n        assert main(line) == 2, line\n"
+        "    except SystemExit as ended:\n        assert ended.code == 0 and line[-1] != '--oops', line\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'numpy', 'scipy', 'matplotlib', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("upreid: error:") == len(COMMANDS) + 1
+
+
+def test_the_package_shows_its_public_names() -> None:
+    import upreid
+
+    assert dir(upreid) == sorted(upreid.__all__)
+    assert {"load_encoder", "evaluate_features", "rerank"} <= set(dir(upreid))
+
+
+def helped(line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """What `--help` prints, without frames, blanks and line breaks."""
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    assert ended.value.code == 0
+    return "".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("pretrain laptop --help", "--augment.height INT Input height of the network in pixels. (recipe laptop: 64)"),
+        ("pretrain laptop --help", "--train.epochs FLOAT Number of passes over the images. (recipe laptop: 40.0)"),
+        (
+            "pretrain moco-laptop --help",
+            "--optim.lr-batch INT Batch size that the learning rate is meant for. (default: 256)",
+        ),
+        ("pretrain moco-laptop --help", "its views are not made and its forward is not run. (recipe moco-laptop: 0.0)"),
+        ("finetune market1501-mgn --help", "(recipe market1501-mgn: market1501)"),
+        ("finetune market1501-mgn --help", "probability mass given to the other classes. (recipe mgn: 0.1)"),
+        ("finetune market1501-mgn --help", "Forward passes in bfloat16 (autocast). (default: False)"),
+        ("finetune --init random bot -h", "Forward passes in bfloat16 (autocast). (recipe bot: True)"),
+        ("evaluate --help", "[OPTIONS] ENCODER"),
+        ("pretrain --help", "[OPTIONS] RECIPE"),
+        ("pretrain --help", "Number of passes over the images. (default: 200.0)"),
+        ("pack --help", "SRC OUT"),
+    ],
+)
+def test_help_shows_the_values_of_the_recipe_and_where_each_comes_from(
+    line: str, said: str, capsys, monkeypatch
+) -> None:
+    assert said.replace(" ", "") in helped(line, capsys, monkeypatch)
+
+
+def test_without_a_command_the_usage_is_printed_and_the_code_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("usage: upreid COMMAND")
+    assert not said.out
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out == said.err
+    assert all(f"  {name} " in said.err for name in COMMANDS)
+
+
+def test_a_reader_that_has_seen_enough_ends_the_program_without_a_complaint() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-W", "error", "-m", "upreid", "--help"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
@@ -63,7 +131,33 @@ def test_the_command_is_installed_beside_python() -> None:
         ("pretrain", "needs a recipe first; known: laptop"),
         ("pretrain laptp --data.root x --out y", "did you mean 'laptop'"),
         ("pretrain --resume nowhere", "nothing to resume at nowhere"),
-        ("pretrain --resume a --train.steps 3", "and nothing else"),
+        ("pretrain --resume=nowhere", "nothing to resume at nowhere"),
+        ("pretrain --resume a --train.steps 3", "takes the folder of a run and nothing else, and got '--train.steps'"),
+        ("pretrain laptop --resume a", "takes the folder of a run and nothing else, and got 'laptop'"),
+        ("finetune --resume", "upreid finetune --resume needs the folder of a run"),
+        ("pretrain --resume=", "upreid pretrain --resume needs the folder of a run"),
+        ("pretrain --data.root x --out y", "needs a recipe first; known: laptop"),
+        ("pretrain laptop --root x", "has no option --root; did you mean --data.root or --monitor.root?"),
+        ("pretrain laptop --batch 8", "has no option --batch; did you mean --train.batch?"),
+        ("pretrain laptop --out", "--out takes one value and got none"),
+        ("pretrain laptop --out -x", "has no option -x"),
+        ("pretrain laptop --out a b c d", "--out takes one value, and 'b' follows it"),
+        ("pretrain laptop more --out a", "upreid pretrain got 'more', which belongs to no option"),
+        (
+            "pretrain laptop --train.bf16=yes",
+            "--train.bf16 takes no value (write --train.bf16 or --train.no-bf16) and got",
+        ),
+        ("pretrain laptop --augment.mean 1 1", "--augment.mean takes 3 values and got '1', '1'"),
+        ("pretrain laptop --method simclr", "--method got 'simclr'; known: moco-v2"),
+        ("pretrain laptop --out y", "upreid pretrain needs --data.root; upreid pretrain --help says what each is"),
+        ("evaluate e --train.device cpu", "has no option --train.device; did you mean --device?"),
+        ("evaluate e f --data.name a --data.root x", "upreid evaluate got 'f', which belongs to no option"),
+        ("evaluate e", "upreid evaluate needs --data.name and --data.root"),
+        ("finetune bot --gibberish-of-length", "upreid finetune --help lists the options"),
+        ("study", "needs GRID first"),
+        ("diagnose", "needs RUN first"),
+        ("diagnose nowhere", "nothing to resume at nowhere"),
+        ("diagnose nowhere --data.name market1501", "--data.name and --data.root name a labelled set together"),
         ("evaluate", "needs ENCODER first"),
         ("evaluate none --data.name market1501 --data.root x", "no folder x"),
         ("evaluate none --data.name market --data.root x", "did you mean 'market1501'"),
@@ -73,7 +167,7 @@ def test_the_command_is_installed_beside_python() -> None:
     ],
 )
 def test_a_wrong_line_gets_one_line_back_and_code_2(line: str, words: str, tmp_path: Path, capsys) -> None:
-    from upreid.__main__ import main
+    from upreid.cli import main
 
     before = Path.cwd()
     os.chdir(tmp_path)
@@ -89,7 +183,7 @@ def test_a_wrong_line_gets_one_line_back_and_code_2(line: str, words: str, tmp_p
 
 @pytest.mark.parametrize(("text", "words"), [('{"program": "finetune"}', "run of finetune"), ('{"progr', "not JSON")])
 def test_a_folder_that_is_not_a_pre_training_is_not_resumed(text: str, words: str, tmp_path: Path, capsys) -> None:
-    from upreid.__main__ import main
+    from upreid.cli import main
 
     (tmp_path / "config.json").write_text(text)
     assert main(["pretrain", "--resume", str(tmp_path)]) == 2

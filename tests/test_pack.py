@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from upreid.__main__ import main
+from upreid.cli import main
 from upreid.data.sources.recognise import open_source
 
 SMALL = ["--model.channels", "4", "--model.embed-dim", "16", "--model.bn-groups", "2", "--contrast.queue", "16"]
@@ -143,10 +143,10 @@ def test_the_same_line_again_verifies(pictures: Path, tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--shard-size", "0"], "must be at least 1"),
-        (["--quality", "101"], "a JPEG has a quality from 1 to 100"),
-        (["--workers", "0"], "must be at least 1"),
-        (["--unreadable-share", "2"], "must be between 0 and 1"),
+        (["--shard-size", "0"], "give a whole number of at least 1"),
+        (["--quality", "101"], "give a whole number from 1 to 100"),
+        (["--workers", "0"], "give a whole number of at least 1"),
+        (["--unreadable-share", "2"], "give a number from 0 to 1"),
         (["--cfs-share", "0.5"], "has none"),
         (["--heigth", "3"], "did you mean '--height'"),
     ],

@@ -146,7 +146,7 @@ BAD = [
 def test_bad_input_gets_one_line_and_leaves_nothing(
     picture_folder: Path, tmp_path: Path, flags: list[object], words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from upreid.__main__ import main
+    from upreid.cli import main
 
     code = main([str(word) for word in begin(picture_folder, tmp_path / "run", *flags)[5:]])
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("upreid: error:")]
@@ -157,7 +157,7 @@ def test_bad_input_gets_one_line_and_leaves_nothing(
 
 
 def test_missing_empty_and_imageless_folders_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from upreid.__main__ import main
+    from upreid.cli import main
 
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()

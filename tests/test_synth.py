@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from upreid.cli import main
 from upreid.commands import synth
 from upreid.commands.synth import synthesise
 from upreid.errors import InputError
@@ -238,24 +239,25 @@ def test_an_addition_killed_while_moving_is_finished_by_a_call_for_any_layout(
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("words", "message"),
     [
-        ({"identities": 3}, "identities 3 is impossible; give a number from 4"),
-        ({"identities": -2}, "identities -2"),
-        ({"height": 31}, "height 31"),
-        ({"width": 8}, "width 8"),
-        ({"seed": -1}, "seed -1"),
-        ({"camera_strength": -0.1}, "camera_strength -0.1"),
-        ({"background_strength": float("nan")}, "background_strength nan"),
-        ({"occlusion_strength": float("inf")}, "occlusion_strength inf"),
-        ({"workers": 0}, "0 workers"),
-        ({"layout": "market"}, "unknown layout 'market'; did you mean 'market1501'"),
+        ("--identities 3", "--identities got '3'; give a whole number from 4 to 9,999"),
+        ("--identities -2", "--identities got '-2'"),
+        ("--height 31", "--height got '31'; give a whole number from 32 to 2,048"),
+        ("--width 8", "--width got '8'"),
+        ("--seed -1", "--seed got '-1'"),
+        ("--camera-strength -0.1", "--camera-strength got '-0.1'; give a number of at least 0"),
+        ("--background-strength nan", "--background-strength got 'nan'"),
+        ("--occlusion-strength inf", "--occlusion-strength got 'inf'"),
+        ("--workers 0", "--workers got '0'"),
+        ("--layout market", "unknown layout 'market'; did you mean 'market1501'"),
     ],
 )
-def test_impossible_values_are_one_clear_line(tmp_path: Path, change: dict[str, float], message: str):
-    with pytest.raises(InputError, match=message) as caught:
-        synthesise_small(tmp_path, **change)
-    assert "\n" not in str(caught.value)
+def test_impossible_values_are_one_clear_line(tmp_path: Path, words: str, message: str, capsys) -> None:
+    assert main(["synth", str(tmp_path / "out"), *words.split()]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 

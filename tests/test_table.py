@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from upreid.commands import table
-from upreid.config.table import TableConfig
+from upreid.config.commands import TableConfig
 from upreid.errors import InputError
 
 PROTOCOL: dict[str, Any] = {

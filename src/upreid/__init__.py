@@ -23,3 +23,8 @@ def __getattr__(name: str) -> Any:
     if name in HOMES:
         return getattr(import_module(HOMES[name]), name)
     raise AttributeError(f"module 'upreid' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """Show the public names, also those that are imported when they are asked for."""
+    return sorted(__all__)

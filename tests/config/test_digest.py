@@ -37,7 +37,7 @@ def read(program: str, line: str) -> TrainingConfig:
         ("pretrain", f"laptop {DEVICES} {WATCHED} {KEPT}", "82af4c55076aa04d"),
         ("pretrain", "moco-laptop", "41c3d6355c54f8fb"),
         ("pretrain", "luperson-resnet50", "a1ddf429652c8c08"),
-        ("pretrain", f"luperson-vit-small {NUMBERS}", "c1d5972fc2b27abf"),
+        ("pretrain", f"luperson-vit-small --intrinsic.source pixels {NUMBERS}", "c1d5972fc2b27abf"),
         ("finetune", "laptop-bot", "ddd5dd22133de338"),
         ("finetune", f"laptop-bot {SPLIT}", "2f2e106debdd9b7d"),
         ("finetune", "market1501-mgn", "270f5fc2951ef21c"),

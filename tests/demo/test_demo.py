@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from upreid.config.tours import DemoConfig
+from upreid.config.commands import DemoConfig
 from upreid.demo.results import DemoFolder
 from upreid.demo.tour import all_jobs
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import hooks
 
-import upreid.__main__
+import upreid.cli
 import upreid.commands.finetune
 import upreid.commands.pretrain
 
@@ -27,7 +27,7 @@ def run(order: dict[str, Any]) -> int:
     os.environ.update(order["environment"])
     if order["fault"]:
         getattr(hooks, order["fault"])(order["argument"])
-    return upreid.__main__.main(order["words"])
+    return upreid.cli.main(order["words"])
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch: p
 WITHOUT = """
 import sys
 sys.modules["matplotlib"] = sys.modules["jinja2"] = None
-from upreid.__main__ import main
+from upreid.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -140,7 +140,7 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None
 def test_a_wrong_line_gets_one_line_back_and_code_2(
     line: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from upreid.__main__ import main
+    from upreid.cli import main
 
     monkeypatch.chdir(tmp_path)
     assert main(line.split()) == 2

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from upreid.commands.pretrain import method_of
-from upreid.config.diagnose import DiagnoseConfig
+from upreid.config.commands import DiagnoseConfig, OptionalSet
 from upreid.config.pretrain import PretrainConfig
 from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.records import Record, cameras, people
@@ -126,18 +126,16 @@ def length_of_gradient(loss: Tensor, parameters: Sequence[nn.Parameter]) -> floa
 
 def run(config: DiagnoseConfig) -> dict[str, Any]:
     """Measure, print, and save where `out` says; return what was saved."""
-    if config.images < 2:
-        raise InputError(f"--images {config.images}: give 2 or more")
     compute = settle(config.device, config.threads, config.workers, workers_wanted=1)
     compute.start()
-    labelled = open_benchmark(config.data.name, config.data.root)
+    labelled = labelled_set(config.data)
     taken_up = take_up(config.run, compute, config.unlabelled)
-    numbers = {**on_views(taken_up, config), **on_people(taken_up, labelled)}
+    numbers = {**on_views(taken_up, config), **(on_people(taken_up, labelled) if labelled else {})}
     protocol = {
         "run_hash": taken_up.hash,
         "recipe": taken_up.config.recipe,
         "step": taken_up.step,
-        "dataset": labelled.name,
+        "dataset": labelled.name if labelled else None,
         "images": config.images,
         "batch": taken_up.config.train.batch,
         **taken_up.method.diagnosis_protocol(),
@@ -150,6 +148,15 @@ def run(config: DiagnoseConfig) -> dict[str, Any]:
         write_text(config.out, text + "\n")
         say(f"written to {config.out}")
     return {**finite, "protocol": protocol}
+
+
+def labelled_set(data: OptionalSet) -> Benchmark | None:
+    """The labelled set that is looked at; None where none is given."""
+    if data.name is None and data.root is None:
+        return None
+    if data.name is None or data.root is None:
+        raise InputError("--data.name and --data.root name a labelled set together; give both, or leave both out")
+    return open_benchmark(data.name, data.root)
 
 
 def on_views(run: TakenUp, config: DiagnoseConfig) -> dict[str, float]:

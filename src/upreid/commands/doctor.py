@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from upreid.config.doctor import DoctorConfig
+from upreid.config.commands import DoctorConfig
 from upreid.data.benchmarks import Benchmark, read_benchmark
 from upreid.data.benchmarks.checkup import Diagnosis, quick_checkup
 from upreid.data.benchmarks.contents import check_images, look_at, look_closely

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from upreid.config.evaluate import EvaluateConfig
+from upreid.config.commands import EvaluateConfig
 from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.benchmarks.checkup import refuse_faults
 from upreid.errors import InputError

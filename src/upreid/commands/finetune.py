@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from upreid.commands.number_checks import check_finetuning as check_numbers
 from upreid.commands.starting_point import starting_point
 from upreid.config.finetune import FinetuneConfig
 from upreid.data.augment.downstream import DownstreamAugment, black
@@ -48,7 +47,6 @@ def resume(folder: Path) -> int:
 
 def parts(config: FinetuneConfig, context: Context) -> Parts:
     """Build what a fine-tuning consists of; everything that can go wrong before the first step goes wrong here."""
-    check_numbers(config)
     check_head(config)
     labelled = open_benchmark(config.data.name, config.data.root, quiet=not context.world.is_lead)
     remarks = refuse_faults(labelled, same_camera=config.test.same_camera)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from upreid.config.pack import PackConfig
+from upreid.config.commands import PackConfig
 from upreid.data.packing.entry import Shape
 from upreid.data.packing.folder import begin, damaged_shard, finish
 from upreid.data.packing.shard import Packing, finished_record, write_shard
@@ -41,17 +41,7 @@ def run(config: PackConfig) -> None:
 
 
 def check(config: PackConfig) -> None:
-    """Refuse numbers outside their range, and to write among the images."""
-    positive = {"--height": config.height, "--width": config.width, "--shard-size": config.shard_size}
-    for flag, value in {**positive, "--workers": config.workers}.items():
-        if value is not None and value < 1:
-            raise InputError(f"{flag} {value}: must be at least 1")
-    if config.quality is not None and not 1 <= config.quality <= 100:
-        raise InputError(f"--quality {config.quality}: a JPEG has a quality from 1 to 100; 95 is nearly free of loss")
-    if not config.patience >= 0:
-        raise InputError(f"--patience {config.patience}: must not be negative")
-    if not 0 <= config.unreadable_share <= 1:
-        raise InputError(f"--unreadable-share {config.unreadable_share}: must be between 0 and 1")
+    """Refuse to write among the images."""
     if config.out.resolve().is_relative_to(config.src.resolve()):
         raise InputError(f"{config.out} is inside {config.src}, which stays as it came; choose another folder")
 

@@ -3,7 +3,6 @@
 from importlib import import_module
 from pathlib import Path
 
-from upreid.commands.number_checks import check_pretraining as check_numbers
 from upreid.config.methods import METHODS
 from upreid.config.pretrain import PretrainConfig
 from upreid.data.sources.recognise import open_source
@@ -37,7 +36,6 @@ def resume(folder: Path) -> int:
 
 def parts(config: PretrainConfig, context: Context) -> Parts:
     """Build what a pre-training consists of."""
-    check_numbers(config)
     wanted, world = config.data, context.world
     source = open_source(wanted.root, cfs_share=wanted.cfs_share, patience=wanted.patience)
     check_batch(config, len(source), world)

@@ -1,6 +1,6 @@
 """`upreid split`: write down which images a small-scale or few-shot fine-tuning trains on."""
 
-from upreid.config.split import SplitConfig
+from upreid.config.commands import SplitConfig
 from upreid.data.benchmarks import open_benchmark
 from upreid.data.settings import TrainingPart
 from upreid.data.splits import write_split

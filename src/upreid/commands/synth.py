@@ -10,12 +10,11 @@ over, or finishes the moving.
 """
 
 import importlib.util
-import math
 import shutil
 from pathlib import Path
 from typing import Any
 
-from upreid.config.tours import SynthConfig
+from upreid.config.commands import SynthConfig
 from upreid.errors import InputError, nearest
 from upreid.runtime.console import say
 from upreid.synthetic.corpus import Shot, wild_shots
@@ -34,9 +33,6 @@ from upreid.synthetic.corpus_folder import (
 from upreid.synthetic.layouts import LAYOUTS
 from upreid.synthetic.settings import CorpusSettings
 
-LEAST_IDENTITIES, LEAST_HEIGHT, LEAST_WIDTH = 4, 32, 16
-MOST_IDENTITIES, MOST_SIDE = 9999, 2048
-
 
 def run(config: SynthConfig) -> None:
     """Render what the command line asks for."""
@@ -53,7 +49,7 @@ def synthesise(out: Path, corpus: CorpusSettings, *, workers: int | None = None)
     Raises:
         InputError: impossible settings, or `out` holds something else or cannot be written.
     """
-    _check(corpus, workers)
+    _check(corpus)
     try:
         _produce(out, corpus, workers)
     except OSError as error:
@@ -62,29 +58,13 @@ def synthesise(out: Path, corpus: CorpusSettings, *, workers: int | None = None)
         ) from error
 
 
-def _check(corpus: CorpusSettings, workers: int | None) -> None:
+def _check(corpus: CorpusSettings) -> None:
     """Refuse what cannot be rendered."""
     if corpus.layout not in LAYOUTS:
         raise InputError(f"unknown layout '{corpus.layout}'{nearest(corpus.layout, list(LAYOUTS))}")
     package = LAYOUTS[corpus.layout].needs
     if package and importlib.util.find_spec(package) is None:
         raise InputError(f"layout {corpus.layout} needs the package {package}: pip install 'upreid[{package}]'")
-    ranges = {
-        "identities": (LEAST_IDENTITIES, MOST_IDENTITIES),
-        "seed": (0, 2**63 - 1),
-        "height": (LEAST_HEIGHT, MOST_SIDE),
-        "width": (LEAST_WIDTH, MOST_SIDE),
-    }
-    for name, (least, most) in ranges.items():
-        value = getattr(corpus, name)
-        if not least <= value <= most:
-            raise InputError(f"{name} {value} is impossible; give a number from {least} to {most}")
-    for name in ("camera_strength", "background_strength", "occlusion_strength"):
-        value = getattr(corpus, name)
-        if not (math.isfinite(value) and value >= 0):
-            raise InputError(f"{name} {value} is impossible; give 0 (off), 1 (as tuned) or another positive number")
-    if workers is not None and workers < 1:
-        raise InputError(f"{workers} workers cannot render anything; give at least 1, or leave it out for one per core")
 
 
 def _produce(out: Path, corpus: CorpusSettings, workers: int | None) -> None:

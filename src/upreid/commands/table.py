@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from upreid.config.commands import TableConfig
 from upreid.config.files import read_json
-from upreid.config.table import TableConfig
 from upreid.errors import InputError
 
 MEASURES = ("metric", "flip", "neck", "rerank", "multi_query", "average_precision", "denominator", "ties", "max_rank")

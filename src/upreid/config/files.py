@@ -7,6 +7,7 @@ from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from upreid.config.recipe import flags, without_none
 from upreid.config.training import TrainingConfig
 from upreid.errors import InputError
 
@@ -17,16 +18,8 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def to_flags(saved: dict[str, Any]) -> list[str]:
-    """The command line that a saved configuration came from, every field spelt out."""
-    from upreid.config.recipe import flags
-
+    """Return the command line that a saved configuration came from, every field spelt out."""
     return flags(without_none(saved))
-
-
-def without_none(table: dict[str, Any]) -> dict[str, Any]:
-    """Drop what was not given, at every level; its default is the same."""
-    kept = {key: value for key, value in table.items() if value is not None}
-    return {key: without_none(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
 def digest(config: TrainingConfig) -> str:

@@ -1,11 +1,27 @@
-"""The knobs of fine-tuning."""
+"""The knobs of fine-tuning; a sentence under each."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from upreid.config.training import TrainConfig, TrainingConfig
-from upreid.data.settings import TrainingImages
+from upreid.data.settings import TrainingData
+from upreid.models.settings import HeadOptions
+from upreid.ranges import (
+    CountOrZero,
+    Deviation,
+    Epochs,
+    EpochsOrZero,
+    Mean,
+    NotNegative,
+    Pixels,
+    Positive,
+    Range,
+    ShareOrZero,
+)
 from upreid.retrieval.settings import Ranking
+
+AtLeastTwo = Annotated[int, Range(least=2)]
+"""Batch-hard mining needs somebody else, and another image of the same person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,63 +29,45 @@ class RandomStart:
     """The network of `--init random`; an encoder file brings its own."""
 
     backbone: str = "resnet50"
-    """Any timm model."""
-    channels: int | None = None
-    """Base width of a narrow ResNet."""
-    height: int = 256
-    """Input height in pixels."""
-    width: int = 128
-    """Input width in pixels."""
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """Channel means (ImageNet's)."""
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    """Channel standard deviations (ImageNet's)."""
+    """Name of the backbone of a random start: any timm model."""
+    channels: Pixels | None = None
+    """Base width of a narrow ResNet (the usual one has 64), for a random start."""
+    height: Pixels = 256
+    """Input height in pixels of a random start."""
+    width: Pixels = 128
+    """Input width in pixels of a random start."""
+    mean: tuple[Mean, Mean, Mean] = (0.485, 0.456, 0.406)
+    """Channel means of a random start (by default ImageNet's)."""
+    std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
+    """Channel standard deviations of a random start (by default ImageNet's)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
     """What overrules the encoder's header, and the augmentation."""
 
-    height: int | None = None
-    """Input height in pixels; the header's where not given."""
-    width: int | None = None
-    """Input width in pixels; the header's where not given."""
-    mean: tuple[float, float, float] | None = None
-    """Channel means; the header's where not given."""
-    std: tuple[float, float, float] | None = None
-    """Channel standard deviations; the header's where not given."""
+    height: Pixels | None = None
+    """Input height in pixels; by default that of the encoder's header."""
+    width: Pixels | None = None
+    """Input width in pixels; by default that of the encoder's header."""
+    mean: tuple[Mean, Mean, Mean] | None = None
+    """Channel means of the input; by default those of the encoder's header."""
+    std: tuple[Deviation, Deviation, Deviation] | None = None
+    """Channel standard deviations of the input; by default those of the encoder's header."""
     interpolation: Literal["bilinear", "bicubic"] | None = None
-    """How images are resized; the header's where not given."""
+    """Interpolation with which images are resized; by default that of the encoder's header."""
     last_stride: Literal[1, 2] | None = None
-    """Stride of a ResNet's last stage; the header's where not given."""
-    pad: int = 10
-    """Pad by so many pixels, then crop the input size at random."""
+    """Stride of a ResNet's last stage; by default that of the encoder's header."""
+    pad: Annotated[int, Range(least=0, most=4096)] = 10
+    """Number of pixels that are added on each side before the input size is cropped at random."""
     pad_colour: Literal["black", "mean"] = "black"
-    """Padding: black is written before normalisation, mean after it."""
-    flip_probability: float = 0.5
-    """Mirror the image."""
-    erase_probability: float = 0.5
-    """Erase a rectangle."""
+    """Colour of the padding: black is written before normalisation, mean after it."""
+    flip_probability: ShareOrZero = 0.5
+    """Probability of mirroring an image."""
+    erase_probability: ShareOrZero = 0.5
+    """Probability of erasing a rectangle of an image."""
     erase_colour: Literal["black", "mean"] = "mean"
-    """Erasing: black is written before normalisation, mean after it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Head:
-    """What is put on the backbone."""
-
-    name: Literal["bnneck", "mgn", "transreid"] = "bnneck"
-    """One part (BoT), eight parts (MGN), or a ViT's class token (TransReID)."""
-    pool: Literal["avg", "gem"] = "avg"
-    """Of a ResNet's feature maps."""
-    embed_dim: int = 256
-    """MGN: width of each of the eight features."""
-    extra_bn: bool = False
-    """A BatchNorm on the feature map, for contrastively pre-trained ResNets (LUPerson)."""
-    camera_weight: float = 0.0
-    """TransReID: weight of the camera embedding; 0: none."""
-    jigsaw: bool = False
-    """TransReID: the branch of shuffled patches."""
+    """Colour of erased rectangles: black is written before normalisation, mean after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,60 +75,60 @@ class Loss:
     """Identity loss after the neck, and batch-hard triplet loss."""
 
     identity: Literal["softmax", "circle"] = "softmax"
-    """Cross-entropy over scores, or over the circle loss's logits."""
-    smoothing: float = 0.1
-    """Of the labels."""
-    circle_scale: float = 64.0
-    """Circle loss: scale of the logits."""
-    circle_margin: float = 0.35
-    """Circle loss: margin."""
+    """Identity loss: cross-entropy over scores, or over the logits of the circle loss."""
+    smoothing: ShareOrZero = 0.1
+    """Label smoothing: probability mass given to the other classes."""
+    circle_scale: Positive = 64.0
+    """Scale of the logits of the circle loss."""
+    circle_margin: ShareOrZero = 0.35
+    """Margin of the circle loss."""
     triplet: Literal["margin", "soft"] = "margin"
-    """Hinge with a margin, or softplus."""
-    margin: float = 0.3
-    """Of the triplet loss `margin`."""
+    """Triplet loss: hinge with a margin, or softplus without one."""
+    margin: NotNegative = 0.3
+    """Margin of the triplet loss with a hinge."""
     triplet_on: Literal["before", "after"] = "before"
-    """Features before or after the neck."""
-    triplet_weight: float = 1.0
-    """Against the identity loss's 1."""
+    """Features that the triplet loss compares: those before or after the neck."""
+    triplet_weight: NotNegative = 1.0
+    """Weight of the triplet loss; that of the identity loss is 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptimiser:
-    """Warm-up, then steps or a cosine."""
+    """How the weights move: a warm-up, then steps or a cosine."""
 
     name: Literal["adam", "sgd"] = "adam"
-    """Adam, or SGD with momentum 0.9."""
-    lr: float = 3.5e-4
-    """Learning rate."""
-    weight_decay: float = 5e-4
-    """L2, on every parameter."""
-    warmup_epochs: float = 10.0
-    """The rate grows linearly over so many epochs."""
-    warmup_steps: int | None = None
-    """The same in steps; overrules `warmup_epochs`."""
-    warmup_start: float = 0.01
-    """Factor that the warm-up begins with."""
+    """Optimiser: Adam, or SGD with momentum 0.9."""
+    lr: Positive = 3.5e-4
+    """Learning rate after the warm-up."""
+    weight_decay: NotNegative = 5e-4
+    """Weight decay (L2) of every parameter."""
+    warmup_epochs: EpochsOrZero = 10.0
+    """Number of epochs over which the learning rate grows linearly."""
+    warmup_steps: CountOrZero | None = None
+    """Number of steps over which the learning rate grows linearly; overrules the number of epochs."""
+    warmup_start: ShareOrZero = 0.01
+    """Share of the learning rate that the warm-up begins with."""
     schedule: Literal["steps", "cosine"] = "steps"
-    """What follows."""
-    milestones: tuple[float, ...] = (40.0, 90.0)
-    """Epochs after which the rate falls to a tenth (schedule `steps`)."""
-    plateau_epochs: float = 0.0
-    """Epoch at which the cosine begins, where that is after the warm-up."""
-    final_lr: float = 0.0
-    """Where the cosine ends."""
+    """Schedule after the warm-up: falls to a tenth at milestones, or a cosine."""
+    milestones: tuple[EpochsOrZero, ...] = (40.0, 90.0)
+    """Epochs after which the learning rate falls to a tenth, with the schedule of steps."""
+    plateau_epochs: EpochsOrZero = 0.0
+    """Epoch at which the cosine begins, if that is after the warm-up."""
+    final_lr: NotNegative = 0.0
+    """Learning rate that the cosine ends with."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneTrain(TrainConfig):
     """How long a fine-tuning takes, how it is saved, and how it computes."""
 
-    identities: int = 16
+    identities: AtLeastTwo = 16
     """Number of people in a batch (P), over all processes."""
-    images: int = 4
+    images: AtLeastTwo = 4
     """Number of images of each person in a batch (K)."""
-    epochs: float = 120.0
+    epochs: Epochs = 120.0
     """Number of passes over the images."""
-    freeze_epochs: float = 0.0
+    freeze_epochs: EpochsOrZero = 0.0
     """Number of epochs during which the backbone is frozen, while head and classifier learn."""
 
 
@@ -150,11 +148,11 @@ class FinetuneConfig(TrainingConfig):
     method: str = "supervised"
     """Name of the training method; the recipe chooses it."""
     init: str
-    """An encoder file, a checkpoint of LUPerson's or MoCo's, a tag of timm's, or `random`."""
-    data: TrainingImages
+    """Initial weights: an encoder file, a checkpoint of LUPerson's or MoCo's, a tag of timm's, or the word `random`."""
+    data: TrainingData
     input: Input = field(default_factory=Input)
     random: RandomStart = field(default_factory=RandomStart)
-    head: Head = field(default_factory=Head)
+    head: HeadOptions = field(default_factory=HeadOptions)
     loss: Loss = field(default_factory=Loss)
     optim: FinetuneOptimiser = field(default_factory=FinetuneOptimiser)
     train: FinetuneTrain = field(default_factory=FinetuneTrain)

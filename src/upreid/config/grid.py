@@ -8,9 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
-from upreid.config.command_line import choices_of
-from upreid.config.flag_tables import flat, merged, nested, without_none
-from upreid.config.recipe import load
+from upreid.config.options import choices_of
+from upreid.config.recipe import flat, load, merged, nested, without_none
 from upreid.config.study import Corpus, Cross, Grid, Setting, StudyArm
 from upreid.errors import InputError, nearest
 

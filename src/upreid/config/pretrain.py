@@ -6,6 +6,17 @@ from typing import Literal
 
 from upreid.config.training import TrainConfig, TrainingConfig
 from upreid.data.settings import UnlabelledSet
+from upreid.ranges import (
+    Count,
+    Deviation,
+    Epochs,
+    EpochsOrZero,
+    Mean,
+    NotNegative,
+    Pixels,
+    Positive,
+    ShareOrZero,
+)
 
 ConsistencyReading = Literal["g-queue", "g-batch", "g-cos", "g-pos", "g-key", "g-rel"]
 IntrinsicReading = Literal["i-a", "i-b", "i-c", "i-d"]
@@ -27,45 +38,45 @@ class AugmentConfig:
     """How originals become views."""
 
     preset: AugmentPreset = "luperson"
-    """Which strong augmentation makes the two views."""
-    height: int = 256
-    """Input height in pixels."""
-    width: int = 128
-    """Input width in pixels."""
-    mean: tuple[float, float, float] = (0.3525, 0.3106, 0.3140)
-    """Channel means of the training images (LUPerson's)."""
-    std: tuple[float, float, float] = (0.2660, 0.2522, 0.2505)
-    """Channel standard deviations of the training images (LUPerson's)."""
+    """Name of the strong augmentation that makes the two views."""
+    height: Pixels = 256
+    """Input height of the network in pixels."""
+    width: Pixels = 128
+    """Input width of the network in pixels."""
+    mean: tuple[Mean, Mean, Mean] = (0.3525, 0.3106, 0.3140)
+    """Channel means of the training images (by default LUPerson's)."""
+    std: tuple[Deviation, Deviation, Deviation] = (0.2660, 0.2522, 0.2505)
+    """Channel standard deviations of the training images (by default LUPerson's)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """The network."""
+    """The network that is trained."""
 
     backbone: str = "resnet50"
-    """Any timm model."""
-    channels: int | None = None
+    """Name of the backbone: any timm model."""
+    channels: Pixels | None = None
     """Base width of a narrow ResNet (the usual one has 64)."""
     last_stride: Literal[1, 2] | None = None
-    """Stride of a ResNet's last stage; the model's own where not given."""
-    embed_dim: int = 128
+    """Stride of a ResNet's last stage; by default the model's own."""
+    embed_dim: Pixels = 128
     """Size of the embeddings that the losses compare."""
-    bn_groups: int = 1
-    """Per process: split the batch in so many groups, each with its own BatchNorm statistics."""
+    bn_groups: Count = 1
+    """Number of groups that a process splits its batch into, each with its own BatchNorm statistics."""
     sync_bn: bool = False
-    """Share BatchNorm statistics over all GPUs instead of shuffling keys."""
+    """BatchNorm statistics shared over all GPUs; keys are then not shuffled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
     """Instance contrast: MoCo v2."""
 
-    temperature: float = 0.1
-    """LUPerson's; MoCo v2 on ImageNet used 0.2."""
-    queue: int = 65536
-    """Past keys that serve as negatives."""
-    momentum: float = 0.999
-    """How slowly the momentum encoder follows."""
+    temperature: Positive = 0.1
+    """Temperature of the similarities in instance contrast; MoCo v2 on ImageNet used 0.2."""
+    queue: Count = 65536
+    """Number of past keys that serve as negatives."""
+    momentum: ShareOrZero = 0.999
+    """Share of its own weights that the momentum encoder keeps at every step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +84,15 @@ class Consistency:
     """Global consistency: an augmented view stays consistent with its original."""
 
     reading: ConsistencyReading = "g-key"
-    """Which reading of the constraint (docs/paper.md)."""
-    weight: float = 1.0
-    """0 leaves the term out: its views are not made and its forward is not run."""
-    temperature: float = 0.2
-    """Of the view's similarities. 0.2 was chosen for g-key; the readings over distributions were tried at 0.1."""
-    teacher_temperature: float = 0.1
-    """Of the original's similarities, in the readings over distributions; lower is sharper."""
-    ramp_up_epochs: float = 0.0
-    """The weight grows linearly from 0 over so many epochs."""
+    """Reading of the consistency constraint (docs/paper.md)."""
+    weight: NotNegative = 1.0
+    """Weight of the consistency term; 0 leaves it out: its views are not made and its forward is not run."""
+    temperature: Positive = 0.2
+    """Temperature of the view's similarities: 0.2 was chosen for g-key, readings over distributions were tried at 0.1."""
+    teacher_temperature: Positive = 0.1
+    """Temperature of the original's similarities in the readings over distributions; lower is sharper."""
+    ramp_up_epochs: EpochsOrZero = 0.0
+    """Number of epochs over which the weight of the consistency term grows linearly from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,50 +100,50 @@ class Intrinsic:
     """Intrinsic contrast: patches of one image against each other."""
 
     reading: IntrinsicReading = "i-a"
-    """Which reading of the constraint (docs/paper.md)."""
-    weight: float = 3.0
-    """0 leaves the term out: its views are not made and their forward is not run."""
-    temperature: float = 0.2
-    """Of the patch similarities."""
-    hardest: int | None = None
-    """Hard mining: keep so many of the most similar negatives; all where not given."""
+    """Reading of the intrinsic contrast (docs/paper.md)."""
+    weight: NotNegative = 3.0
+    """Weight of the intrinsic term; 0 leaves it out: its views are not made and their forward is not run."""
+    temperature: Positive = 0.2
+    """Temperature of the similarities of patches."""
+    hardest: Count | None = None
+    """Number of most similar negatives that hard mining keeps; by default all are kept."""
     source: PatchSource = "map"
-    """What patches are cut from: the picture, each encoded by itself, or the last feature map of the whole picture."""
-    rows: int = 4
-    """Patch rows of the grid on what `source` names."""
-    columns: int = 2
-    """Patch columns of the grid on what `source` names."""
+    """Source of the patches: the picture, each patch encoded by itself, or the last feature map of the whole picture."""
+    rows: Count = 4
+    """Number of rows of the grid that the source is cut on."""
+    columns: Count = 2
+    """Number of columns of the grid that the source is cut on."""
     preset: PatchPreset = "jitter"
-    """Which augmentation makes the two versions of a patch."""
-    ramp_up_epochs: float = 0.0
-    """The weight grows linearly from 0 over so many epochs."""
+    """Name of the augmentation that makes the two versions of a patch."""
+    ramp_up_epochs: EpochsOrZero = 0.0
+    """Number of epochs over which the weight of the intrinsic term grows linearly from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainOptimiser:
-    """What moves the weights: warm-up and a cosine in every case."""
+    """How the weights move: a linear warm-up, then half a cosine to 0."""
 
     name: Literal["sgd", "adamw"] = "sgd"
-    """SGD with momentum for ResNets, AdamW for ViTs."""
-    lr: float = 0.03
-    """Learning rate for a batch of `lr_batch` images; scaled linearly with the batch."""
-    lr_batch: int = 256
-    """The batch that `lr` is meant for."""
-    momentum: float = 0.9
-    """SGD's; AdamW takes its usual betas."""
-    weight_decay: float = 1e-4
-    """On every parameter, as in MoCo and LUPerson."""
-    warmup_epochs: float = 0.0
-    """The rate grows linearly from 0 over so many epochs."""
+    """Optimiser: SGD with momentum for ResNets, AdamW for ViTs."""
+    lr: Positive = 0.03
+    """Learning rate for a batch of `--optim.lr-batch` images; it is scaled linearly with the batch."""
+    lr_batch: Count = 256
+    """Batch size that the learning rate is meant for."""
+    momentum: ShareOrZero = 0.9
+    """Momentum of SGD; AdamW takes its usual betas."""
+    weight_decay: NotNegative = 1e-4
+    """Weight decay of every parameter, as in MoCo and LUPerson."""
+    warmup_epochs: EpochsOrZero = 0.0
+    """Number of epochs over which the learning rate grows linearly from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainTrain(TrainConfig):
     """How long a pre-training takes, how it is saved, and how it computes."""
 
-    batch: int = 256
+    batch: Count = 256
     """Number of images in an optimiser step, over all processes."""
-    epochs: float = 200.0
+    epochs: Epochs = 200.0
     """Number of passes over the images."""
 
 

@@ -4,12 +4,15 @@ Besides sections it holds `program`, which it is for, and may hold `base`, a rec
 """
 
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from upreid.config.flag_tables import merged
 from upreid.errors import InputError, nearest
+
+Layer = tuple[str, Sequence[str]]
+"""Name of a recipe, and its own flags."""
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -18,8 +21,13 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def read_recipe(name: str, program: str, above: tuple[str, ...] = ()) -> list[str]:
-    """Return the flags of a shipped recipe, or of a TOML file where `name` is a path.
+def read_recipe(name: str, program: str) -> list[str]:
+    """Return the flags of a shipped recipe, or of a TOML file where `name` is a path; those of its bases come first."""
+    return [flag for _, flags in layers_of(name, program) for flag in flags]
+
+
+def layers_of(name: str, program: str, above: tuple[str, ...] = ()) -> list[Layer]:
+    """Return the flags of a recipe and of its bases, the lowest base first.
 
     Raises InputError for an unknown name, bad TOML, a recipe of another program, and bases that go round in a circle;
     `above` are the recipes that it is the base of.
@@ -30,7 +38,7 @@ def read_recipe(name: str, program: str, above: tuple[str, ...] = ()) -> list[st
         raise InputError(
             f"recipe '{name}' says program = {written_for!r}; upreid {program} needs one that says '{program}'"
         )
-    return [*(read_recipe(base, program, (*above, name)) if base else []), *flags(table)]
+    return [*(layers_of(base, program, (*above, name)) if base else []), (name, flags(table))]
 
 
 def with_base(name: str, program: str, above: tuple[str, ...] = ()) -> tuple[dict[str, Any], str | None]:
@@ -77,7 +85,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def flags(table: dict[str, Any], prefix: str = "") -> list[str]:
-    """Flatten `{"optim": {"lr": 0.1}, "x": true}` to `["--optim.lr", "0.1", "--x"]`."""
+    """Flatten `{"optim": {"lr": 0.1}, "x": true}` to `["--optim.lr=0.1", "--x"]`; a switch of value false has a `no-`."""
     result: list[str] = []
     for key, value in table.items():
         name = prefix + key.replace("_", "-")
@@ -89,5 +97,40 @@ def flags(table: dict[str, Any], prefix: str = "") -> list[str]:
         elif isinstance(value, list):
             result += [f"--{name}", *map(str, value)]
         else:
-            result += [f"--{name}", str(value)]
+            result.append(f"--{name}={value}")
     return result
+
+
+def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` to `{"a.b": 1}`."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
+def nested(table: dict[str, Any]) -> dict[str, Any]:
+    """`{"a.b": 1}` to `{"a": {"b": 1}}`."""
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        *sections, key = name.split(".")
+        inner = found
+        for one in sections:
+            inner = inner.setdefault(one, {})
+        inner[key] = value
+    return found
+
+
+def merged(*tables: dict[str, Any]) -> dict[str, Any]:
+    """Tables of flags on top of each other; the last wins, however a flag is spelt."""
+    found: dict[str, Any] = {}
+    for table in tables:
+        found |= {name.replace("-", "_"): value for name, value in flat(table).items()}
+    return nested(found)
+
+
+def without_none(value: Any) -> Any:
+    """Plain values only; what was not given is left out."""
+    if isinstance(value, dict):
+        return {key: without_none(inner) for key, inner in value.items() if inner is not None}
+    return [without_none(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from upreid.ranges import Count
+
 Table = dict[str, Any]
 """Flags as a TOML table holds them: `train.epochs = 20` is `{"train": {"epochs": 20}}`."""
 
@@ -15,10 +17,10 @@ class StudyConfig:
     grid: str | None = None
     """Grid of the study: the name of a shipped one, or a path to a TOML file."""
     out: Path | None = None
-    """Folder of the study; what is done there already is not done again. By default studies/GRID."""
+    """Folder of the study, by default studies/GRID; what is done there already is not done again."""
     table: Path | None = None
     """Folder of a study, or its file study.jsonl, of which the tables are printed; nothing is run."""
-    slots: int | None = None
+    slots: Count | None = None
     """Number of cells that are computed side by side; by default one for each GPU, or one for each core."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to compute on; auto takes GPUs where there are any."""

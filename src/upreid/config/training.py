@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from upreid.ranges import Count, CountOrZero, Epochs, EpochsOrZero, Seed
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeConfig:
@@ -11,9 +13,9 @@ class ComputeConfig:
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to compute on; auto takes a GPU where there is one."""
-    threads: int | None = None
+    threads: Count | None = None
     """Number of CPU threads that compute; by default the cores that the workers leave."""
-    workers: int | None = None
+    workers: CountOrZero | None = None
     """Number of processes that read images (and on a CPU augment them); by default chosen from the number of cores."""
 
 
@@ -21,17 +23,17 @@ class ComputeConfig:
 class TrainConfig(ComputeConfig):
     """How long a training takes, how it is saved, and how it computes."""
 
-    epochs: float
+    epochs: Epochs
     """Number of passes over the images."""
-    steps: int | None = None
+    steps: Count | None = None
     """Number of optimiser steps; overrules the number of epochs."""
-    accumulate: int = 1
+    accumulate: Count = 1
     """Number of backward passes that the batch of a step is split into; each is a BatchNorm group of its own."""
-    seed: int = 1
+    seed: Seed = 1
     """Seed of the random numbers: initial weights, order of the images, augmentation."""
-    save_every: int = 1000
+    save_every: Count = 1000
     """Number of steps between two saved states."""
-    keep_states: int = 2
+    keep_states: Count = 2
     """Number of saved states that are kept: where the newest turns out damaged, a run goes on from the one before."""
     bf16: bool = False
     """Forward passes in bfloat16 (autocast)."""
@@ -45,7 +47,7 @@ class TrainConfig(ComputeConfig):
 class Monitor:
     """Retrieval on a labelled set while training; it observes only."""
 
-    every_epochs: float = 0.0
+    every_epochs: EpochsOrZero = 0.0
     """Number of epochs between two evaluations; 0 means that none takes place."""
     name: str = "market1501"
     """Layout of the labelled set, such as market1501 or msmt17-v2."""

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from upreid.config.commands import DemoConfig
 from upreid.config.files import read_json
-from upreid.config.tours import DemoConfig
 from upreid.data.benchmarks import open_benchmark
 from upreid.demo.results import METRICS, STARTS, DemoFolder, written
 from upreid.models.encoder import load_encoder

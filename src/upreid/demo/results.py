@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from upreid.config.commands import DemoConfig
 from upreid.config.files import read_json
-from upreid.config.tours import DemoConfig
 from upreid.runtime.journal import read_journal
 
 STARTS = {"random": "random start", "moco": "MoCo v2", "upreid": "UP-ReID"}

@@ -4,8 +4,8 @@ import json
 from functools import partial
 from typing import Any
 
+from upreid.config.commands import DemoConfig
 from upreid.config.files import to_dict
-from upreid.config.tours import DemoConfig
 from upreid.demo.page import write_page
 from upreid.demo.results import STARTS, DemoFolder, collect, print_table
 from upreid.errors import InputError

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from upreid.errors import InputError
+from upreid.ranges import Count, ShareOrZero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,18 +16,18 @@ class Ranking:
     flip: bool = False
     """Features as the mean over an image and its mirror image."""
     metric: Literal["cosine", "euclidean"] = "cosine"
-    """Distance between features."""
+    """Distance between features: cosine or Euclidean."""
     same_camera: Literal["drop", "keep"] = "drop"
     """Gallery entries of the query's person and camera: left out of the ranking, or kept as right answers."""
     multi_query: bool = False
     """Queries as means over all images of their person and camera in Market-1501's folder gt_bbox."""
     rerank: bool = False
-    """Re-ranking with k-reciprocal neighbours."""
-    k1: int = 20
+    """Re-ranking of the gallery with k-reciprocal neighbours."""
+    k1: Count = 20
     """Re-ranking: number of neighbours that must be mutual."""
-    k2: int = 6
+    k2: Count = 6
     """Re-ranking: number of neighbours over which an encoding is averaged."""
-    lambda_value: float = 0.3
+    lambda_value: ShareOrZero = 0.3
     """Re-ranking: weight of the original distance."""
 
 

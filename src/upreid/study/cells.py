@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from upreid.config.files import hash_of
-from upreid.config.flag_tables import merged
 from upreid.config.grid import SEEDS_APART
-from upreid.config.recipe import recipe_table
+from upreid.config.recipe import merged, recipe_table
 from upreid.config.study import Grid, Setting, StudyArm
 from upreid.data.benchmarks import open_benchmark
 from upreid.data.benchmarks.benchmark import PARTS

@@ -7,15 +7,11 @@ from typing import Any
 
 import torch
 
-from upreid.config.command_line import parse
-from upreid.config.diagnose import DiagnoseConfig
-from upreid.config.evaluate import EvaluateConfig
+from upreid.config.command_line import parse, parse_training
+from upreid.config.commands import DiagnoseConfig, EvaluateConfig, SynthConfig
 from upreid.config.files import to_dict
-from upreid.config.flag_tables import flat
-from upreid.config.methods import schema_of
-from upreid.config.recipe import flags, read_recipe
+from upreid.config.recipe import flags, flat
 from upreid.config.study import Corpus, Grid
-from upreid.config.tours import SynthConfig
 from upreid.errors import InputError
 from upreid.runtime.compute import cores
 from upreid.runtime.jobs import Slot
@@ -113,8 +109,7 @@ def parsed(line: Sequence[str]) -> Any:
     if program in SCHEMAS:
         schema, place = SCHEMAS[program]
         return parse(schema, [place, first, *rest], program=program)
-    words = ["--recipe", first, *read_recipe(first, program), *rest]
-    return parse(schema_of(program, words), words, program=program)
+    return parse_training(program, [first, *rest])
 
 
 def identity(cell: Cell, line: Sequence[str]) -> dict[str, Any]:

@@ -34,7 +34,8 @@ def run(config: StudyConfig) -> None:
             raise InputError("upreid study --table OUT shows what is in OUT and takes neither a grid nor --out")
         show(config.table)
         return
-    assert config.grid is not None
+    if config.grid is None:
+        raise InputError("upreid study needs GRID first, as in: upreid study GRID ...; or --table OUT, to show a study")
     name = Path(config.grid).stem if config.grid.endswith(".toml") else config.grid
     folder = StudyFolder(config.out or Path("studies") / name)
     grid = read_grid(config.grid)

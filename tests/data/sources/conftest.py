@@ -8,7 +8,7 @@ import lmdb
 import pytest
 
 from upreid.commands.pack import run
-from upreid.config.pack import PackConfig
+from upreid.config.commands import PackConfig
 from upreid.data.sources.source import Source
 
 

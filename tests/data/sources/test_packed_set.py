@@ -10,7 +10,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from upreid.commands.pack import run
-from upreid.config.pack import PackConfig
+from upreid.config.commands import PackConfig
 from upreid.data.dataset import OriginalImages, collate
 from upreid.data.decode import UnreadableImage
 from upreid.data.sources.index_file import NAMES, open_index, write_index

@@ -8,8 +8,9 @@ from torch import nn
 from upreid.errors import InputError, nearest
 from upreid.models.heads.bnneck import BNNeck
 from upreid.models.heads.mgn import MGN
-from upreid.models.heads.parts import HeadSettings, Parts
+from upreid.models.heads.parts import Parts
 from upreid.models.heads.transreid import TransReID
+from upreid.models.settings import HeadSettings
 
 __all__ = ["HEADS", "HeadSettings", "Parts", "create_head"]
 

@@ -4,7 +4,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from upreid.models.backbone import num_features, require_resnet
-from upreid.models.heads.parts import HeadSettings, Parts, extra_norm, make_pool, neck
+from upreid.models.heads.parts import Parts, extra_norm, make_pool, neck
+from upreid.models.settings import HeadSettings
 
 
 class BNNeck(nn.Module):

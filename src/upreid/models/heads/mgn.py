@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from upreid.errors import InputError
 from upreid.models.backbone import num_features, require_resnet
-from upreid.models.heads.parts import HeadSettings, Parts, extra_norm, make_pool, neck
+from upreid.models.heads.parts import Parts, extra_norm, make_pool, neck
+from upreid.models.settings import HeadSettings
 
 STRIPES = (1, 2, 3)
 """Horizontal stripes of each branch."""

@@ -6,37 +6,14 @@ weight of that triplet loss) and `feature_weights` (per part, in the feature tha
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from upreid.models.pooling import POOLS
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadSettings:
-    """Everything that rebuilds a head; it travels in the encoder file's header."""
-
-    name: str = "bnneck"
-    pool: str = "avg"
-    """Of feature maps: avg or gem."""
-    embed_dim: int = 256
-    """MGN: width of each of the eight features."""
-    extra_bn: bool = False
-    """A BatchNorm on the feature map, before pooling: for encoders from contrastive pre-training (LUPerson)."""
-    camera_weight: float = 0.0
-    """TransReID: weight of the camera embedding; 0: none."""
-    cameras: tuple[int, ...] = ()
-    """TransReID: cameras that have an embedding."""
-    jigsaw: bool = False
-    """TransReID: jigsaw branch."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from upreid.errors import InputError
 from upreid.models.backbone import num_features
-from upreid.models.heads.parts import HeadSettings, Parts, neck
+from upreid.models.heads.parts import Parts, neck
+from upreid.models.settings import HeadSettings
 
 GROUPS, SHIFT = 4, 5
 """Jigsaw: so many groups of patches, after a cyclic shift by so many."""

@@ -1,0 +1,200 @@
+"""The command line: one table of commands; usage, help and dispatch come out of it. Nothing heavy is imported before parsing."""
+
+import os
+import re
+import select
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from upreid.errors import InputError, UpreidError, in_one_line, nearest
+from upreid.runtime.faults import in_words
+from upreid.runtime.launcher import num_ranks, rank
+
+STANDARD_OUTPUT = 1
+RESUME = {"--resume RUN": "go on after an interruption"}
+
+
+@dataclass(frozen=True)
+class Command:
+    """A row of the table of commands."""
+
+    module: str
+    """Module of this package whose `run` takes the configuration."""
+    schema: str
+    """Module and class of the configuration; of a training without the class, which its method names (config/methods.py)."""
+    places: tuple[str, ...]
+    """Fields that need no flag, in their order."""
+    lines: dict[str, str]
+    """Words that may follow the command's name, and one line of help for each."""
+
+
+COMMANDS: dict[str, Command] = {
+    "synth": Command(
+        "commands.synth",
+        "commands:SynthConfig",
+        ("out",),
+        {"OUT": "render synthetic pedestrians: unlabelled, and a labelled benchmark"},
+    ),
+    "pack": Command(
+        "commands.pack",
+        "commands:PackConfig",
+        ("src", "out"),
+        {"SRC OUT": "images of any source into shards that training reads at random"},
+    ),
+    "pretrain": Command(
+        "commands.pretrain", "methods", ("recipe",), {"RECIPE": "unlabelled person images in, an encoder out", **RESUME}
+    ),
+    "doctor": Command(
+        "commands.doctor",
+        "commands:DoctorConfig",
+        ("name", "root"),
+        {"DATASET ROOT": "check a labelled set before hours are spent on it"},
+    ),
+    "split": Command(
+        "commands.split",
+        "commands:SplitConfig",
+        ("name", "root"),
+        {"DATASET ROOT": "write down a small-scale or few-shot part of a training set"},
+    ),
+    "finetune": Command(
+        "commands.finetune",
+        "methods",
+        ("recipe",),
+        {"RECIPE": "train an encoder on a labelled set, and evaluate it", **RESUME},
+    ),
+    "evaluate": Command(
+        "commands.evaluate",
+        "commands:EvaluateConfig",
+        ("encoder",),
+        {"ENCODER": "retrieval numbers with their protocol"},
+    ),
+    "diagnose": Command(
+        "commands.diagnose",
+        "commands:DiagnoseConfig",
+        ("run",),
+        {"RUN": "what a pre-training did to its embeddings, term by term"},
+    ),
+    "table": Command(
+        "commands.table", "commands:TableConfig", ("runs",), {"RUN...": "results of several runs side by side"}
+    ),
+    "study": Command(
+        "study",
+        "study:StudyConfig",
+        ("grid",),
+        {
+            "GRID": "a declared grid of pre-trainings and what follows them; goes on where it was stopped",
+            "--table OUT": "what there is of a study",
+        },
+    ),
+    "demo": Command("demo", "commands:DemoConfig", (), {"": "all of it on synthetic people: a table and a page"}),
+}
+"""Name of a command -> its row, in the order of a newcomer's first day."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code. Bad input: one line on standard error, and 2."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = dispatch(words)
+        sys.stdout.flush()
+    except UpreidError as error:
+        complain(last_line(error), alone=error.is_of_one_rank)
+    except RuntimeError as error:
+        if (line := in_words(error)) is None:
+            raise
+        complain(line, alone=True)
+    except OSError as error:  # full disk, missing permission: the system's words name the file
+        if is_reader_gone(error):
+            return 141  # 128 + SIGPIPE, as other programs end whose reader (`| head`) has seen enough
+        complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", alone=True)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
+    else:
+        return code
+    return 2
+
+
+def dispatch(words: list[str]) -> int:
+    """Find the command, fill its configuration, import its program, and run it."""
+    from upreid.config.command_line import parse, parse_training
+
+    if not words or words[0] in ("-h", "--help"):
+        print(usage(), end="", file=sys.stdout if words else sys.stderr)
+        return 0 if words else 2
+    if words[0] == "--version":
+        from upreid import __version__
+
+        print(f"upreid {__version__}")
+        return 0
+    name, *rest = words
+    if name not in COMMANDS:
+        raise InputError(f"upreid has no command '{name}'{nearest(name, list(COMMANDS))}")
+    command = COMMANDS[name]
+    module, _, schema = command.schema.partition(":")
+    if schema:
+        kind = getattr(import_module(f"upreid.config.{module}"), schema)
+        config = parse(kind, rest, program=name, places=command.places)
+    elif run := resumed(name, rest):
+        return import_module(f"upreid.{command.module}").resume(run)
+    else:
+        config = parse_training(name, rest)
+    code = import_module(f"upreid.{command.module}").run(config)
+    return code if isinstance(code, int) else 0
+
+
+def usage() -> str:
+    """What can be typed, one line each."""
+    rows = [(f"{name} {words}".rstrip(), what) for name, row in COMMANDS.items() for words, what in row.lines.items()]
+    width = max(len(line) for line, _ in rows)
+    lines = "\n".join(f"  {line:{width}}  {what}" for line, what in rows)
+    return (
+        "usage: upreid COMMAND ...        (upreid COMMAND --help lists its flags)\n\n"
+        f"{lines}\n\n  {'--version':{width}}  print the version\n"
+    )
+
+
+def resumed(name: str, words: Sequence[str]) -> Path | None:
+    """Return the run that `--resume RUN` names; None where there is no such flag."""
+    places = [place for place, word in enumerate(words) if word.partition("=")[0] == "--resume"]
+    if not places:
+        return None
+    _, equals, run = words[places[0]].partition("=")
+    rest = [*words[: places[0]], *words[places[0] + 1 :]]
+    if not equals and rest[places[0] :]:
+        run = rest.pop(places[0])
+    if not run:
+        raise InputError(f"upreid {name} --resume needs the folder of a run, as in: upreid {name} --resume RUN")
+    if rest:
+        raise InputError(
+            f"upreid {name} --resume takes the folder of a run and nothing else, and got '{rest[0]}': a run goes on as "
+            f"it was begun"
+        )
+    return Path(run).expanduser()
+
+
+def is_reader_gone(error: OSError) -> bool:
+    """Whether nobody reads standard output any more; what is left in its buffer then goes nowhere."""
+    if not (isinstance(error, BrokenPipeError) and hasattr(select, "poll")):
+        return False
+    output = select.poll()
+    output.register(STANDARD_OUTPUT, 0)
+    is_gone = any(event & select.POLLERR for _, event in output.poll(0))
+    if is_gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_OUTPUT)
+    return is_gone
+
+
+def complain(line: str, *, alone: bool = False) -> None:
+    """Say what is wrong on standard error; rank 0 speaks for all, or each for itself where it is `alone` with it."""
+    if rank() == 0 or alone:
+        who = f"rank {rank()}: " if num_ranks() > 1 and alone else ""
+        print(f"upreid: error: {who}{in_one_line(line)}", file=sys.stderr)
+
+
+def last_line(error: UpreidError) -> str:
+    """An error that crossed a loader's worker carries that worker's traceback above its message."""
+    return re.split(r"upreid\.errors\.\w+: ", str(error))[-1].strip() or repr(error)

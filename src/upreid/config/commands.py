@@ -1,0 +1,139 @@
+"""The knobs of the commands that train nothing."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from upreid.config.training import ComputeConfig
+from upreid.data.settings import LabelledSet, UnlabelledSet
+from upreid.ranges import Count, Epochs, Pixels, Range, Seed, Share
+from upreid.retrieval.settings import Ranking
+from upreid.synthetic.settings import CorpusSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthConfig(CorpusSettings):
+    """Render synthetic pedestrians: an unlabelled `wild/` set and a labelled benchmark of other people."""
+
+    out: Path
+    """Folder that the images are written to."""
+    workers: Count | None = None
+    """Number of processes; by default one per core."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackConfig(UnlabelledSet):
+    """Pack images into tar shards that training reads at random; any source that `upreid pretrain` takes."""
+
+    src: Path
+    """Folder of images, an lmdb, tar archives, or a packed set."""
+    out: Path
+    """Folder of the shards; the same line goes on after an interruption, and verifies a pack that is finished."""
+    height: Pixels | None = None
+    """Height in pixels to which higher images are shrunk; none is enlarged."""
+    width: Pixels | None = None
+    """Width in pixels to which wider images are shrunk; none is enlarged."""
+    quality: Annotated[int, Range(least=1, most=100)] | None = None
+    """JPEG quality with which every image is encoded anew; by default only shrunk images are, with 95."""
+    shard_size: Count = 10_000
+    """Number of images in a shard."""
+    workers: Count | None = None
+    """Number of processes; by default one per core."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorConfig(LabelledSet):
+    """Check a labelled set before hours are spent on it."""
+
+    quick: bool = False
+    """Quick check: whatever would read every image is left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig(LabelledSet):
+    """Write a split file: which images a small-scale or few-shot fine-tuning trains on."""
+
+    out: Path
+    """JSON file to write; not inside the data set's folder."""
+    identity_share: Share = 1.0
+    """Small-scale setting: share of the identities that are kept, with all their images."""
+    image_share: Share = 1.0
+    """Few-shot setting: share of every identity's images that is kept, one image at least."""
+    seed: Seed = 1
+    """Seed of the draw: which identities or images are kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Ranking, ComputeConfig):
+    """Retrieval with an encoder on a labelled set, its own or another one (cross-domain)."""
+
+    encoder: Path
+    """Encoder file that pretrain or finetune wrote."""
+    data: LabelledSet
+    out: Path | None = None
+    """JSON file for the numbers and their protocol."""
+    height: Pixels | None = None
+    """Input height in pixels; by default that of the encoder's header."""
+    width: Pixels | None = None
+    """Input width in pixels; by default that of the encoder's header."""
+    batch: Count = 128
+    """Number of images in a forward pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionalSet:
+    """A labelled set that is looked at only where it is given."""
+
+    name: str | None = None
+    """Layout and variant of the labelled set, such as market1501 or msmt17-v2; without it none is looked at."""
+    root: Path | None = None
+    """Folder of the labelled set, or the one above it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnoseConfig(ComputeConfig):
+    """Look into a pre-training run: what its terms do to the embeddings, and whether they are solved by a shortcut."""
+
+    run: Path
+    """Folder of a pre-training run."""
+    data: OptionalSet = field(default_factory=OptionalSet)
+    out: Path | None = None
+    """JSON file for the numbers and their protocol."""
+    unlabelled: Path | None = None
+    """Folder of unlabelled images; by default the one that the run was trained on."""
+    images: Annotated[int, Range(least=2)] = 1024
+    """Number of unlabelled images to look at; all of them where there are fewer."""
+    seed: Seed = 1
+    """Seed of the choice of images and of their views."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableConfig:
+    """Print results side by side; runs that differ in their seed only become mean and standard deviation."""
+
+    runs: tuple[Path, ...]
+    """Folders of fine-tuning runs, or JSON files that evaluate wrote."""
+    format: Literal["markdown", "latex"] = "markdown"
+    """Format of the printed table: Markdown or LaTeX."""
+    metrics: tuple[Literal["mAP", "mAP_trapezoid", "rank1", "rank5", "rank10", "mINP"], ...] = ("mAP", "rank1")
+    """Numbers of a cell of the table, in this order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Render, pre-train with MoCo v2 and UP-ReID, fine-tune, evaluate, and show what came out."""
+
+    out: Path = Path("demo")
+    """Folder of the tour; what is there already is reused."""
+    identities: Annotated[int, Range(least=4, most=9999)] = 250
+    """Number of people in the labelled benchmark; `wild/` shows three times as many others."""
+    epochs: Epochs = 20.0
+    """Number of passes over `wild/` in each pre-training."""
+    finetune_epochs: Epochs = 30.0
+    """Number of passes over the labelled images in each fine-tuning."""
+    identity_share: Share = 0.3
+    """Share of the labelled identities that is used in fine-tuning."""
+    seeds: Count = 3
+    """Number of fine-tunings per start, each with its own seed."""
+    seed: Seed = 1
+    """Seed of the corpus and of the pre-trainings."""

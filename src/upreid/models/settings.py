@@ -1,0 +1,36 @@
+"""What decides a head: torch-free, so that the command line is built from it, and the header of an encoder file too."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from upreid.ranges import NotNegative, Pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadOptions:
+    """The head on the backbone: parts, pooling, and what only some heads have."""
+
+    name: Literal["bnneck", "mgn", "transreid"] = "bnneck"
+    """Head: one part (bnneck, of BoT), eight parts (mgn), or a ViT's class token (transreid)."""
+    pool: Literal["avg", "gem"] = "avg"
+    """Pooling of a ResNet's last feature map: average or GeM."""
+    embed_dim: Pixels = 256
+    """Width of each of the eight features of MGN."""
+    extra_bn: bool = False
+    """BatchNorm on the feature map before pooling, for contrastively pre-trained ResNets (LUPerson)."""
+    camera_weight: NotNegative = 0.0
+    """Weight of the camera embedding of TransReID; 0 means that there is none."""
+    jigsaw: bool = False
+    """Jigsaw branch of TransReID, which looks at shuffled groups of patches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSettings(HeadOptions):
+    """Everything that rebuilds a head; it travels in the encoder file's header."""
+
+    cameras: tuple[int, ...] = ()
+    """TransReID: cameras that have an embedding."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
