@@ -11,7 +11,7 @@ from upreid.config.grid import grid_of
 from upreid.study.cells import Cell, cells_of
 from upreid.study.command_lines import Machine, line_of, parsed
 from upreid.study.folder import StudyFolder
-from upreid.study.program import jobs_of
+from upreid.study.program import jobs_of, to_do
 
 CPU = Machine(device="cpu", workers=0, slots=({},))
 TABLE: dict[str, Any] = {
@@ -123,6 +123,18 @@ def test_a_folder_with_a_damaged_configuration_is_moved_aside(text: str | None, 
         (folder / "config.json").write_text(text)
     assert command(cell, tmp_path) == line_of(cell, StudyFolder(tmp_path), CPU)
     assert work_kept(tmp_path) == ["hours of work"]
+
+
+def test_a_finished_training_that_is_damaged_is_computed_again_where_another_cell_needs_it(tmp_path: Path) -> None:
+    cell, folder = cell_of("pretrain/moco-s1"), StudyFolder(tmp_path)
+    interrupted(cell, tmp_path)
+    (folder.run(cell) / "config.json").write_text("{")
+    (folder.run(cell) / "encoder.safetensors").touch()
+    folder.result(cell).parent.mkdir(parents=True)
+    origin = {"versions": {}, "commit": None, "hardware": {}}
+    record = {"digest": cell.digest, "metrics": {}, "protocol": {}, "seconds": 1.0} | origin
+    folder.result(cell).write_text(json.dumps(record))
+    assert cell.name in to_do(cells_of(GRID), folder)
 
 
 def test_what_an_evaluation_left_is_kept(tmp_path: Path) -> None:

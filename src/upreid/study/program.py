@@ -6,7 +6,7 @@ from pathlib import Path
 
 from upreid.config.grid import read_grid
 from upreid.config.study import Grid, StudyConfig
-from upreid.errors import InputError
+from upreid.errors import InputError, UpreidError
 from upreid.runtime.console import say
 from upreid.runtime.folder import claim
 from upreid.runtime.jobs import Job, run_jobs
@@ -78,8 +78,12 @@ def to_do(cells: Sequence[Cell], folder: StudyFolder) -> set[str]:
 
 
 def is_whole(cell: Cell, folder: StudyFolder) -> bool:
-    """Whether what others need of a training is in its folder."""
-    return encoder_is_whole(folder.run(cell)) and (cell.stage != PRETRAIN or (folder.run(cell) / "state.pt").exists())
+    """Whether what others need of a training is in its folder; damaged files are none."""
+    run = folder.run(cell)
+    try:
+        return encoder_is_whole(run) and (cell.stage != PRETRAIN or (run / "state.pt").exists())
+    except UpreidError:
+        return False
 
 
 def rendering(name: str, grid: Grid, folder: StudyFolder) -> Job:
