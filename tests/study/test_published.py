@@ -32,6 +32,7 @@ def test_a_published_study_counts_all_its_results(file: Path) -> None:
     study = read_study(file)
     assert len(study.results) == COUNTS[file.stem]
     assert "\n".join(report(study)).count("| n |") >= len(study.stages())
+    assert f"docs/results/{file.name}" in (PUBLISHED.parent / "results.md").read_text()
 
 
 @pytest.mark.parametrize("name", [name for name in shipped_grids() if name in COUNTS])
