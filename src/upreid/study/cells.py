@@ -1,7 +1,6 @@
 """The cells of a grid: every pre-training, everything that follows one, and what makes two of them the same."""
 
 import hashlib
-import os
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from upreid.data.benchmarks.benchmark import PARTS
 from upreid.data.sources.recognise import open_source
 from upreid.errors import InputError
 from upreid.synthetic.corpus_folder import GENERATOR
+from upreid.training.feeds.labelled import fingerprint
 
 PRETRAIN = "pretrain"
 WITHOUT_EFFECT = {
@@ -184,14 +184,9 @@ def unlabelled(root: str, cfs_share: float) -> str:
 
 @cache
 def labelled(name: str, root: str) -> str:
-    """Return the fingerprint of a labelled set: path, person and camera of every image in its three lists."""
+    """Return the fingerprint of a labelled set: name, person and camera of every image in its three lists."""
     benchmark = open_benchmark(name, Path(root), quiet=True)
-    lines = [
-        f"{part}\t{os.path.relpath(record.path, benchmark.root)}\t{record.person}\t{record.camera}"
-        for part in PARTS
-        for record in getattr(benchmark, part)
-    ]
-    return f"{benchmark.name} {hashlib.sha256(os.fsencode(chr(10).join(lines))).hexdigest()[:16]}"
+    return " ".join([benchmark.name, *(fingerprint(getattr(benchmark, part)) for part in PARTS)])
 
 
 @cache
