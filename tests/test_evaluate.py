@@ -77,6 +77,34 @@ def test_a_sound_set_is_measured_without_remarks(evaluate: Evaluate) -> None:
     assert f"market1501: mAP {result['mAP']:.2f}, Rank-1 {result['rank1']:.2f}" in said
 
 
+def test_the_folder_of_a_run_is_evaluated_as_its_encoder(
+    evaluate: Evaluate, encoder: Path, market: Path, capsys
+) -> None:
+    of_file, _ = evaluate()
+    data = [
+        "--data.name",
+        "market1501",
+        "--data.root",
+        str(market),
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--workers",
+        "0",
+    ]
+    assert main(["evaluate", str(encoder.parent), *data]) == 0
+    assert json.loads(capsys.readouterr().out) == of_file
+
+
+def test_a_checkpoint_of_another_program_is_refused_for_what_it_is(market: Path, tmp_path: Path, capsys) -> None:
+    torch.save({"a": torch.zeros(3)}, tmp_path / "model.pth")
+    assert main(["evaluate", str(tmp_path / "model.pth"), "--data.name", "market1501", "--data.root", str(market)]) == 2
+    said = capsys.readouterr().err
+    assert "model.pth is a checkpoint of torch.save, and no encoder file; give the encoder.safetensors of a run" in said
+    assert "Traceback" not in said
+
+
 def test_a_query_copied_into_the_gallery_under_another_camera_is_said(evaluate: Evaluate, market: Path) -> None:
     for query in (market / "query").iterdir():
         shutil.copy(query, market / "bounding_box_test" / query.name.replace("_c1s1_", "_c4s1_"))

@@ -1,3 +1,5 @@
+import pickle
+import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -6,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from upreid.errors import InputError
+from upreid.errors import DataError, InputError
 from upreid.models.backbone import create_backbone
 from upreid.models.batchnorm import group_batch_norm
 from upreid.models.encoder import Encoder, EncoderHeader, is_encoder_file, load_encoder, save_encoder
@@ -92,7 +94,7 @@ def test_a_pre_trained_encoder_of_the_first_format_can_still_be_read(saved: Path
     save_file(load_file(saved), saved, metadata={"upreid": old})
     assert load_encoder(saved).header == HEADER
     save_file(load_file(saved), saved, metadata={"upreid": old.replace('"neck": false', '"neck": true')})
-    with pytest.raises(InputError, match="format 1"):
+    with pytest.raises(DataError, match="format 1"):
         load_encoder(saved)
 
 
@@ -106,7 +108,7 @@ def test_a_file_cut_short_anywhere_is_named_in_one_line(saved: Path) -> None:
     whole = saved.read_bytes()
     for length in (0, 4, 8, 100, 1000, len(whole) // 2, len(whole) - 1):
         saved.write_bytes(whole[:length])
-        with pytest.raises(InputError, match="cut short") as caught:
+        with pytest.raises(DataError, match="cut short") as caught:
             load_encoder(saved)
         assert "\n" not in str(caught.value)
 
@@ -116,14 +118,14 @@ def test_missing_foreign_and_unfitting_files_are_named(saved: Path, tmp_path: Pa
         load_encoder(tmp_path / "none")
     tensors = load_file(saved)
     save_file(tensors, tmp_path / "foreign")
-    with pytest.raises(InputError, match="no upreid header"):
+    with pytest.raises(DataError, match="no upreid header"):
         load_encoder(tmp_path / "foreign")
     net = create_backbone("resnet18", height=64, width=32, channels=6)
     save_encoder(tmp_path / "unfitting", Encoder(net, HEADER))
-    with pytest.raises(InputError, match="does not fit its own header"):
+    with pytest.raises(DataError, match="does not fit its own header"):
         load_encoder(tmp_path / "unfitting")
     save_encoder(tmp_path / "later", Encoder(net, replace(HEADER, format=99)))
-    with pytest.raises(InputError, match="format 99"):
+    with pytest.raises(DataError, match="format 99"):
         load_encoder(tmp_path / "later")
 
 
@@ -137,5 +139,67 @@ def test_one_tensor_missing_is_enough_to_refuse(backbone: nn.Module, tmp_path: P
     tensors = load_file(path)
     del tensors["backbone.conv1.weight"]
     save_file(tensors, path, metadata=metadata)
-    with pytest.raises(InputError, match="conv1"):
+    with pytest.raises(DataError, match="conv1"):
         load_encoder(path)
+
+
+def test_the_folder_of_a_run_stands_for_its_encoder(saved: Path, tmp_path: Path) -> None:
+    images = torch.randn(2, 3, 64, 32)
+    torch.testing.assert_close(load_encoder(saved.parent)(images), load_encoder(saved)(images))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no encoder\.safetensors in the folder .*empty: give the folder of a run"):
+        load_encoder(tmp_path / "empty")
+    (tmp_path / "empty" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="its run was stopped before its first save"):
+        load_encoder(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda path: torch.save({"a": torch.zeros(3)}, path), "is a checkpoint of torch.save, and no encoder file"),
+        (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "is a pickle, as torch.save before 1.6"),
+        (lambda path: path.write_text("<!DOCTYPE html><html>"), "is a web page"),
+        (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "is a Git LFS pointer"),
+        (lambda path: path.write_bytes(b"\x08\x09\x12\x07pytorch" + bytes(600)), "is an ONNX model"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_for_what_it_is(write, words: str, tmp_path: Path) -> None:
+    path = tmp_path / ("model.onnx" if "ONNX" in words else "model.pth")
+    write(path)
+    with pytest.raises(DataError) as caught:
+        load_encoder(path)
+    assert words in str(caught.value)
+    assert "give the encoder.safetensors of a run" in str(caught.value)
+    assert "cut short" not in str(caught.value)
+
+
+def test_a_torchscript_program_is_no_encoder_file(tmp_path: Path) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "model.pt")
+    with pytest.raises(DataError, match="is a TorchScript program, and no encoder file"):
+        load_encoder(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_encoder_whose_weights_are_not_finite_is_refused_by_name(saved: Path, value: float) -> None:
+    from safetensors import safe_open
+
+    with safe_open(saved, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(saved)
+    tensors["backbone.layer1.0.bn1.bias"][0] = value
+    save_file(tensors, saved, metadata=metadata)
+    with pytest.raises(DataError, match=r"NaN or infinity in 1 of its .* tensors \(backbone\.layer1\.0\.bn1\.bias\)"):
+        load_encoder(saved)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("backbone", "resnet5o"), ("height", 1), ("last_stride", 1), ("channels", 8)]
+)
+def test_a_header_that_does_not_fit_its_tensors_is_the_file_s_fault(tmp_path: Path, field: str, value: object) -> None:
+    net = create_backbone("vit_tiny_patch16_224", height=64, width=32)
+    plain = replace(HEADER, backbone="vit_tiny_patch16_224", channels=None, last_stride=None)
+    save_encoder(tmp_path / "e.safetensors", Encoder(net, replace(plain, **{field: value})))
+    with pytest.raises(DataError, match="does not fit its own header"):
+        load_encoder(tmp_path / "e.safetensors")

@@ -5,6 +5,7 @@ Under torchrun the ranks share the images, and rank 0 ranks, says and writes; th
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from upreid.config.commands import EvaluateConfig
 from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.benchmarks.checkup import refuse_faults
 from upreid.errors import InputError
-from upreid.models.encoder import Encoder, read_file, rebuild
+from upreid.models.encoder import Encoder, encoder_file, read_file, rebuild
 from upreid.retrieval.evaluation import check_ranking, encoding, identity_of, rank_sides, say_result
 from upreid.retrieval.features import encode_sides
 from upreid.retrieval.settings import Ranking
@@ -33,13 +34,14 @@ def run(config: EvaluateConfig) -> None:
             compute.announce()
         labelled = open_benchmark(config.data.name, config.data.root, quiet=not world.is_lead)
         check_settings(config, labelled)
-        encoder = rebuild(config.encoder, *from_lead(lambda: read_file(config.encoder), world), device=compute.device)
+        path = encoder_file(config.encoder)
+        encoder = rebuild(path, *from_lead(lambda: read_file(path), world), device=compute.device)
         pixels = preprocess(config, encoder, quiet=not world.is_lead)
         with apart():
             how = labelled, pixels, compute, config, world
             sides = encode_sides(encoding(encoder, config), *how, batch=config.batch)
         if world.is_lead:
-            report(config, rank_sides(sides), encoder)
+            report(config, rank_sides(sides), encoder, path)
 
 
 def check_settings(config: EvaluateConfig, labelled: Benchmark) -> None:
@@ -53,9 +55,9 @@ def check_settings(config: EvaluateConfig, labelled: Benchmark) -> None:
             raise InputError(f"{flag} {getattr(config, name)}: has no effect without --rerank; add that flag")
 
 
-def report(config: EvaluateConfig, result: dict[str, Any], encoder: Encoder) -> None:
+def report(config: EvaluateConfig, result: dict[str, Any], encoder: Encoder, path: Path) -> None:
     """Say, print and write the numbers, with the protocol they were made with."""
-    result["protocol"] |= identity_of(config.encoder, encoder, config)
+    result["protocol"] |= identity_of(path, encoder, config)
     say_result(result)
     text = json.dumps(result, indent=2)
     print(text)

@@ -11,7 +11,7 @@ from torch import nn
 from upreid.config.finetune import FinetuneConfig
 from upreid.errors import InputError
 from upreid.models.backbone import create_backbone, feature_size, require_resnet, set_last_stride
-from upreid.models.encoder import Encoder, EncoderHeader, is_encoder_file, load_encoder
+from upreid.models.encoder import ENCODER_FILE, Encoder, EncoderHeader, encoder_file, is_encoder_file, load_encoder
 from upreid.models.foreign import from_tag, load_into, read_checkpoint
 
 OVERRULED = ("height", "width", "mean", "std", "interpolation", "last_stride")
@@ -48,6 +48,8 @@ def find(config: FinetuneConfig) -> tuple[Encoder, str, list[str]]:
     init, path = config.init, Path(config.init)
     if init == "random":
         return random_start(config), "[random] of the recipe", []
+    if path.is_dir() and ((path / ENCODER_FILE).is_file() or not timm.is_model(init)):
+        path = encoder_file(path)
     if path.is_file() and is_encoder_file(path):
         return load_encoder(path), "the encoder's header", []
     if path.is_file():
@@ -56,8 +58,8 @@ def find(config: FinetuneConfig) -> tuple[Encoder, str, list[str]]:
         net, mean, std, sentences = from_tag(init, height=size(config)[0], width=size(config)[1])
         return with_header(config, net, init, mean, std), f"timm's {init} and [random] of the recipe", sentences
     raise InputError(
-        f"--init {init}: no such file, and no model of timm's; give an encoder.safetensors of upreid, a checkpoint of "
-        f"LUPerson's or MoCo's, a timm tag such as resnet50.a1_in1k, or the word random"
+        f"--init {init}: no such file, and no model of timm's; give the folder of a run or its encoder.safetensors, a "
+        f"checkpoint of LUPerson's or MoCo's, a timm tag such as resnet50.a1_in1k, or the word random"
     )
 
 

@@ -15,8 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from upreid.errors import InputError
+from upreid.errors import DataError, InputError, first_line
 from upreid.models.backbone import create_backbone
+from upreid.models.file_kinds import SAFETENSORS, kind_of
 from upreid.models.header_checks import complaint
 from upreid.models.heads import HeadSettings, Parts, create_head
 from upreid.models.heads.parts import Head, joined
@@ -25,6 +26,8 @@ from upreid.types import Preprocess
 
 FORMAT = 2
 KEY = "upreid"
+ENCODER_FILE = "encoder.safetensors"
+"""Name of the encoder file in the folder of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,25 +115,40 @@ def plain(tensor: Tensor) -> Tensor:
 
 
 def load_encoder(path: Path | str, device: torch.device | str = "cpu") -> Encoder:
-    """Rebuild an encoder in evaluation mode.
+    """Rebuild an encoder, in evaluation mode, from its file or from the folder of its run.
 
-    Raises InputError where the file is missing, cut short, not ours, of a later format, or does not fit its own header
-    tensor for tensor.
+    Raises InputError where there is no such file; DataError where it is cut short, not ours, of a later format, does not
+    fit its own header tensor for tensor, or holds weights that are not finite.
     """
-    path = Path(path)
+    path = encoder_file(Path(path))
     return rebuild(path, *read_file(path), device=device)
+
+
+def encoder_file(path: Path) -> Path:
+    """Return the encoder file that a path names: the file itself, or the one in the folder of a run."""
+    if not path.is_dir():
+        return path
+    if (path / ENCODER_FILE).is_file():
+        return path / ENCODER_FILE
+    is_run = (path / "config.json").is_file()
+    why = (
+        "its run was stopped before its first save; resume it first"
+        if is_run
+        else "give the folder of a run, or a file"
+    )
+    raise InputError(f"no {ENCODER_FILE} in the folder {path}: {why}")
 
 
 def rebuild(
     path: Path, header: EncoderHeader, tensors: dict[str, Tensor], *, device: torch.device | str = "cpu"
 ) -> Encoder:
-    """Make an encoder, in evaluation mode, of what `read_file` found at `path`; InputError where it does not fit."""
+    """Make an encoder, in evaluation mode, of what `read_file` found at `path`; DataError where it does not fit."""
     try:
         with torch.device("meta"):  # shapes without memory: a header may lie, and the file's tensors are all there is
             skeleton(header).load_state_dict({name: tensor.to("meta") for name, tensor in tensors.items()})
-    except RuntimeError as error:
+    except (InputError, RuntimeError) as error:  # of create_backbone and create_head; of load_state_dict
         reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{path} does not fit its own header ({header.backbone}): {reason}") from error
+        raise DataError(f"{path} does not fit its own header ({header.backbone[:40]}): {reason}") from error
     encoder = skeleton(header)
     encoder.load_state_dict(tensors)
     return encoder.to(device).eval()
@@ -160,37 +178,54 @@ def is_encoder_file(path: Path) -> bool:
 def read_file(path: Path) -> tuple[EncoderHeader, dict[str, Tensor]]:
     """Read header and tensors of an encoder file."""
     if not path.is_file():
-        raise InputError(f"no encoder file {path}; give the encoder.safetensors of a run")
+        raise InputError(f"no encoder file {path}; give the {ENCODER_FILE} of a run, or its folder")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); it is cut short or not a safetensors file") from error
+        raise DataError(no_encoder(path, first_line(error))) from error
     if KEY not in metadata:
-        raise InputError(f"{path} has no upreid header; give an encoder.safetensors written by upreid")
+        raise DataError(f"{path} has no upreid header, so it is a file of another program; {INSTEAD}")
+    strange = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if strange:
+        raise DataError(
+            f"{path} holds NaN or infinity in {len(strange)} of its {len(tensors)} tensors ({', '.join(strange[:5])}); its "
+            "training diverged: give another encoder"
+        )
     return read_header(path, metadata[KEY]), tensors
 
 
+INSTEAD = f"give the {ENCODER_FILE} of a run; a checkpoint of another program can only be where `upreid finetune` starts (--init)"
+
+
+def no_encoder(path: Path, reason: str) -> str:
+    """Say what a file is, where it cannot be read as an encoder file."""
+    kind = kind_of(path)
+    if kind in ("", SAFETENSORS):
+        return f"{path} cannot be read ({reason}); it is cut short or not a safetensors file"
+    return f"{path} is {kind}, and no encoder file; {INSTEAD}"
+
+
 def read_header(path: Path, text: str) -> EncoderHeader:
-    """Parse the header; InputError where it is of another format, or says what no encoder of ours would."""
+    """Parse the header; DataError where it is of another format, or says what no encoder of ours would."""
     try:
         values: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} has a header that cannot be read ({type(error).__name__})") from error
+        raise DataError(f"{path} has a header that cannot be read ({type(error).__name__})") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path} has a header that cannot be read (no JSON object)")
+        raise DataError(f"{path} has a header that cannot be read (no JSON object)")
     if values.get("format") == 1 and not values.pop("neck", None):  # pre-training of version 0.1.0: the rest by default
         values["format"] = FORMAT
     if values.get("format") != FORMAT or not set(values) <= {field.name for field in fields(EncoderHeader)}:
-        raise InputError(
+        raise DataError(
             f"{path} has a header of format {str(values.get('format'))[:40]}, this version reads {FORMAT}; "
             f"use the upreid that wrote it"
         )
     head = values.get("head")
     wrong = complaint(EncoderHeader, values) or (head and complaint(HeadSettings, head))
     if wrong:
-        raise InputError(f"{path} has a header that cannot be read ({wrong})")
+        raise DataError(f"{path} has a header that cannot be read ({wrong})")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     if head:
         values["head"] = HeadSettings(**head | {"cameras": tuple(head.get("cameras", ()))})

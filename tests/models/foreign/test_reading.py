@@ -1,10 +1,14 @@
+import argparse
+
+import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from upreid.errors import InputError
+from upreid.errors import DataError
 from upreid.models.backbone import create_backbone
 from upreid.models.foreign import load_into, read_checkpoint
 
@@ -35,11 +39,12 @@ def features(backbone: nn.Module):
         return backbone.eval()(images)
 
 
-def loaded(path, height=64, width=32):
+def loaded(path, height=64, width=32, device="cpu"):
     """Read a file and fill a fresh backbone with it."""
     foreign = read_checkpoint(path)
     torch.manual_seed(99)
-    backbone = create_backbone(foreign.backbone, height=height, width=width)
+    with torch.device(device):
+        backbone = create_backbone(foreign.backbone, height=height, width=width)
     load_into(backbone, foreign, path)
     return backbone
 
@@ -187,18 +192,18 @@ def test_transreid_ssl_trained_vits_with_imagenet_s_whatever_their_name(save, vi
 def test_the_small_vit_of_moco_v3_is_refused_for_its_heads(save):
     vit = create_backbone("vit_small_patch16_224", height=32, width=32)
     path = save({"state_dict": prefixed("module.base_encoder.", vit.state_dict())})
-    with pytest.raises(InputError, match=r"12 attention heads.*ViT-Base"):
+    with pytest.raises(DataError, match=r"12 attention heads.*ViT-Base"):
         read_checkpoint(path)
 
 
 def test_other_models_are_refused_with_the_names_of_those_that_are_known(save, resnet):
     narrow = create_backbone("resnet18", height=64, width=32, channels=4)
-    with pytest.raises(InputError, match=r"no backbone that upreid can tell.*resnet50, resnet101"):
+    with pytest.raises(DataError, match=r"no backbone that upreid can tell.*resnet50, resnet101"):
         read_checkpoint(save(narrow.state_dict()))
-    with pytest.raises(InputError, match=r"none of its 1 tensors is a first convolution \(text\.weight\)"):
+    with pytest.raises(DataError, match=r"none of its 1 tensors is a first convolution \(text\.weight\)"):
         read_checkpoint(save({"text.weight": torch.zeros(3, 3)}))
     headless = {name: tensor for name, tensor in resnet.state_dict().items() if not name.startswith("conv1")}
-    with pytest.raises(InputError, match="first convolution"):
+    with pytest.raises(DataError, match="first convolution"):
         read_checkpoint(save(headless))
 
 
@@ -209,3 +214,117 @@ def test_reading_draws_no_random_numbers(save, resnet):
     after = torch.rand(1)
     torch.manual_seed(3)
     assert torch.equal(after, torch.rand(1))
+
+
+def test_two_encoders_with_equal_rights_are_refused(save, resnet, momentum_resnet):
+    tensors = prefixed("model.", resnet.state_dict()) | prefixed("net.", momentum_resnet.state_dict())
+    with pytest.raises(DataError, match=r"holds 2 encoders \(model, net\), and nothing says which is wanted"):
+        read_checkpoint(save(tensors))
+
+
+def ibn_b(tensors):
+    """IBN-Net b: an instance normalisation more behind some blocks."""
+    more = {f"layer{stage}.1.IN.{kind}": torch.ones(64 * stage) for stage in (1, 2) for kind in ("weight", "bias")}
+    return tensors | more
+
+
+def non_local(tensors):
+    """Non-local blocks as fast-reid names them."""
+    return tensors | {f"NL_2.0.{name}.weight": torch.zeros(4, 8, 1, 1) for name in ("g", "theta", "phi", "W.0")}
+
+
+@pytest.mark.parametrize("change", [ibn_b, non_local])
+@pytest.mark.parametrize("prefix", ["", "backbone.", "module.base."])
+def test_a_resnet_with_more_inside_is_not_taken_for_a_plain_one(save, resnet, change, prefix):
+    tensors = prefixed(prefix, change(dict(resnet.state_dict()))) | {"heads.weight": torch.zeros(3)}
+    with pytest.raises(DataError, match=r"nearest to resnet18, which has no place for 4 of its tensors"):
+        loaded(save({"model": tensors}))
+
+
+SAME_FEATURES = [
+    ("resnet18", (64, 32)),
+    ("resnet26", (64, 32)),
+    ("vit_tiny_patch16_224", (224, 224)),
+    ("deit_tiny_patch16_224", (224, 224)),
+    ("deit_tiny_distilled_patch16_224", (224, 224)),
+    ("vit_tiny_patch16_384", (384, 384)),
+]
+
+
+@pytest.mark.parametrize(("name", "size"), SAME_FEATURES)
+def test_a_timm_model_that_is_accepted_gives_its_own_features(save, name, size):
+    torch.manual_seed(6)
+    model = timm.create_model(name, num_classes=10).eval()
+    for parameter in model.parameters():  # timm starts some at 0 or 1, where two networks could agree by chance
+        nn.init.normal_(parameter, std=0.1)
+    path = save({"state_dict": model.state_dict(), "args": argparse.Namespace(model=name), "metric": np.float64(0.5)})
+    backbone = loaded(path, *size)
+    images = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        wanted = model.forward_head(model.forward_features(images), pre_logits=True)
+        torch.testing.assert_close(backbone.eval()(images), wanted)
+
+
+OTHER_NETWORKS = {
+    "seresnet50": "attention over channels",
+    "ecaresnet50d": "attention over channels",
+    "resnet50c": "a stem of several convolutions",
+    "resnet50t": "of another shape",
+    "resnet50_gn": "missing",
+    "resnest14d": "no backbone that upreid can tell",
+    "vit_base_patch16_clip_224": "a norm before its blocks",
+    "vit_base_patch16_clip_quickgelu_224": "a norm before its blocks",
+    "vit_base_patch16_siglip_224": "attention pooling",
+    "vit_base_patch16_rpn_224": "a norm after pooling",
+    "vit_base_patch16_gap_224": "missing (cls_token)",
+    "vit_base_patch16_224_miil": "missing (blocks.0.attn.qkv.bias",
+    "vit_base_patch16_reg4_gap_256": "register tokens",
+    "vit_base_patch16_rope_224": "layer scale",
+    "vit_relpos_base_patch16_cls_224": "relative position",
+    "beit_base_patch16_224": "layer scale",
+    "deit3_small_patch16_224": "of another shape (patch_embed.proj.weight",
+    "vit_tiny_r_s16_p8_224": "another patch stem",
+    "flexivit_small": "none for the class token",
+}
+"""Real timm models whose tensors are nearest to a plain ResNet's or ViT's, and what makes them others."""
+
+
+@pytest.mark.parametrize(("name", "words"), OTHER_NETWORKS.items())
+def test_a_timm_model_that_is_another_network_is_refused_for_what_it_is(save, name, words):
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=3)
+    tensors = {key: torch.zeros(()).expand(tensor.shape) for key, tensor in model.state_dict().items()}
+    path = save(tensors)
+    with pytest.raises(DataError) as caught:
+        loaded(path, 224, 224, device="meta")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_files_of_transreid_and_pass_are_refused_for_what_they_are(save, vit):
+    stem = {f"patch_embed.conv.{place}.weight": torch.zeros(3) for place in ("0", "1.IN", "3", "4.IN", "6")}
+    parts = {f"part_token{number}": torch.zeros(1, 1, 192) for number in (1, 2, 3)} | {
+        "cls_pos": torch.zeros(1, 1, 192)
+    }
+    cases = {
+        "another patch stem": stem | {"patch_embed.proj.weight": torch.zeros(192, 64, 8, 8)},
+        "part tokens": parts | {"pos_embed": torch.zeros(1, 128, 192)},
+        "camera or view embeddings": {"sie_embed": torch.zeros(6, 1, 192)},
+        "patches that overlap": {"pos_embed": torch.zeros(1, 1 + 210, 192)},
+    }
+    for words, more in cases.items():
+        tensors = prefixed("base.", vit.state_dict() | more) | {"b1.0.norm1.weight": torch.zeros(192)}
+        with pytest.raises(DataError, match=words):
+            loaded(save(tensors), 256, 128)
+
+
+def test_mae_s_decoder_and_mask_are_left(save, vit):
+    more = {
+        "mask_token": torch.zeros(1, 1, 8),
+        "decoder_embed.weight": torch.zeros(8, 192),
+        "decoder_norm.bias": torch.zeros(8),
+    }
+    path = save({"model": vit.state_dict() | more, "args": argparse.Namespace()})
+    images = torch.randn(2, 3, 224, 224)
+    with torch.no_grad():
+        assert torch.equal(loaded(path, 224, 224).eval()(images), vit(images))

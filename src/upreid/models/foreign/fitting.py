@@ -1,5 +1,6 @@
-"""Copy foreign tensors into a backbone, and say how many there were."""
+"""Copy foreign tensors into a backbone: all that it has, or none. What the file has besides must be no part of it."""
 
+import re
 from math import isqrt
 from pathlib import Path
 
@@ -9,99 +10,155 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from upreid.errors import InputError
-from upreid.models.foreign.likeness import UNCOUNTED
+from upreid.errors import DataError
 from upreid.models.foreign.opening import first_few
-from upreid.models.foreign.reading import Foreign
+from upreid.models.foreign.reading import UNCOUNTED, Foreign
 
-ENOUGH = 0.95
-"""Share of a backbone that must come from the file (a reading: below it the rest is noise, and looks like low mAP)."""
+EXTRAS = (
+    "fc", "head", "heads", "cls_head", "head_dist", "classifier", "classifiers", "last_linear", "linear", "logits",
+    "pre_logits", "bottleneck", "bnneck", "bn_neck", "neck", "feat", "feat_bn", "projector", "projection",
+    "projection_head", "proj_head", "predictor", "prediction_head", "prototype", "prototypes", "queue", "queue_ptr",
+    "memory", "center", "centers", "mask_token", "masked_embed", "optimizer", "scheduler", "scaler",
+)  # fmt: skip
+"""First words of names that may stand among a backbone's own and yet are no part of it: heads, queues, MAE's masks.
 
-INDISPENSABLE = ("conv1.weight", "patch_embed.proj.weight", "pos_embed")
-"""A hundredth of a backbone, and all of its features: without the first layer the others see noise."""
+Their numbered kin (`bottleneck_1`) and every `decoder_...` count too. Whatever else stands there would change what the
+backbone computes.
+"""
+POOL = re.compile(r"(avgpool|global_pool|globalpool|gap|gem|pool|pooling)(\.\w+)*\.p")
+"""The exponent of generalised mean pooling, which is a head's."""
+
+FAMILIES = {
+    r"^conv1\.\d|^(conv|bn)[23]\.": "a stem of several convolutions",
+    r"^layer\d\.\d+\.(se|se_module|eca|cbam|attn|ca|sa)\.": "attention over channels or places",
+    r"(^|\.)(q_norm|k_norm)\.": "norms on queries and keys",
+    r"(^|\.)attn\.norm": "a norm inside its attention",
+    r"(^|\.)(IN|BN)\.": "instance normalisation (IBN)",
+    r"^NL_|non_?local|(^|\.)nl\.": "non-local blocks",
+    r"^(dist_token|distill)": "a distillation token",
+    r"part_?token|^part\d|^cls_pos": "part tokens (PASS)",
+    r"^reg(ister)?_token": "register tokens",
+    r"sie_embed|camera|cam_embed": "camera or view embeddings (TransReID's SIE)",
+    r"^fc_norm\.": "a norm after pooling instead of before it",
+    r"^(norm_pre|ln_pre)\.": "a norm before its blocks (CLIP)",
+    r"\.(ls1|ls2|gamma_?1|gamma_?2)": "layer scale",
+    r"rel_?pos|relative_position|rope": "relative position embeddings",
+    r"^patch_embed\.": "another patch stem (TransReID-SSL's ICS, a hybrid)",
+    r"\.(q_bias|v_bias)$": "biases of its own for queries and values (BEiT)",
+    r"lora_|adapter|prompt": "adapters or prompts",
+    r"_scale$|zero_point|fake_quant": "quantised weights",
+    r"^attn_?pool\.": "attention pooling",
+}
+"""What tensors without a place say of the network that they come from."""
+
+POSITIONS = "pos_embed"
+SIZES = ((256, 128), (384, 128), (224, 224), (256, 256), (384, 192), (224, 112), (288, 144), (384, 384))
+"""Input sizes at which the grid of overlapping patches is looked for."""
 
 
 def load_into(backbone: nn.Module, foreign: Foreign, path: Path) -> list[str]:
-    """Copy what matches in name and shape; return what matched, and what did not, as sentences.
+    """Copy every tensor of the backbone from the file; return what was copied and what was left as sentences.
 
-    A ViT's position embedding is resampled to the backbone's grid. Raises InputError, and changes nothing, where under
-    95 % of the backbone's tensors, or of their elements, match, or its first layer does not. Weights and batch
-    normalisation's statistics count; `num_batches_tracked` does not, and stays.
+    A ViT's position embedding is resampled to the backbone's grid; `num_batches_tracked` stays. Raises DataError, and
+    changes nothing, where a tensor is missing, of another shape or not finite, or where the file has tensors inside the
+    backbone that this one has no place for: then it is another network, and its features would be of no use.
     """
     own = {name: tensor for name, tensor in backbone.state_dict().items() if not name.endswith(UNCOUNTED)}
     given = {name: tensor for name, tensor in foreign.tensors.items() if not name.endswith(UNCOUNTED)}
-    resampled = fit_positions(backbone, given)
-    matched = [name for name in own if name in given and given[name].shape == own[name].shape]
-    report = [count(own, matched, foreign.backbone), differences(own, given)]
-    lost = [name for name in INDISPENSABLE if name in own and name not in matched]
-    if share(own, matched) < ENOUGH:
-        raise InputError(
-            f"{path}: {'; '.join(report)}; {ENOUGH:.0%} of both are needed: give the checkpoint of a {foreign.backbone}"
-        )
-    if lost:
-        raise InputError(
-            f"{path}: {lost[0]} is missing or of a shape that does not fit, and without it the other layers are of no "
-            f"use; {'; '.join(report)}; give the checkpoint of a plain {foreign.backbone}"
-        )
+    left = [name for name in given if name not in own and is_extra(name)]
+    refuse_strangers([name for name in given if name not in own and not is_extra(name)], foreign.backbone, path)
+    refuse_gaps(own, given, foreign.backbone, path)
+    sentences = fit_positions(backbone, given, path)
+    refuse_numbers(own, given, path)
     with torch.no_grad():
-        for name in matched:
-            own[name].copy_(given[name])
-    return [*report, *resampled]
+        for name, tensor in own.items():
+            tensor.copy_(given[name])
+    elements = sum(tensor.numel() for tensor in own.values())
+    sentences.insert(0, f"all {len(own)} tensors of {foreign.backbone} were found ({elements:,} elements)")
+    if left:
+        sentences.append(f"{len(left)} tensors of heads and the like were left ({first_few(left)})")
+    if isinstance(backbone, VisionTransformer):
+        heads = backbone.blocks[0].attn.num_heads  # pyright: ignore[reportAttributeAccessIssue]
+        sentences.append(
+            f"{heads} attention heads, as timm's {foreign.backbone} has; the weights do not show their number"
+        )
+    return sentences
 
 
-def share(own: dict[str, Tensor], matched: list[str]) -> float:
-    """Share of tensors, or of elements, that match: the smaller of the two."""
-    elements = sum(own[name].numel() for name in matched) / sum(tensor.numel() for tensor in own.values())
-    return min(len(matched) / len(own), elements)
+def is_extra(name: str) -> bool:
+    """Whether a tensor that stands among the backbone's own is a head's, a queue's or the like."""
+    root = name.partition(".")[0]
+    return root.rstrip("_0123456789") in EXTRAS or root.startswith("decoder") or bool(POOL.fullmatch(name))
 
 
-def count(own: dict[str, Tensor], matched: list[str], name: str) -> str:
-    """Say how much matched."""
-    elements, of = sum(own[key].numel() for key in matched), sum(tensor.numel() for tensor in own.values())
-    return f"{len(matched)} of {len(own)} tensors of {name} matched ({elements:,} of {of:,} elements)"
+def refuse_strangers(names: list[str], backbone: str, path: Path) -> None:
+    """Raise DataError for tensors inside the backbone that have no place in it, and say what network has such."""
+    if names:
+        families = [words for pattern, words in FAMILIES.items() if any(re.search(pattern, name) for name in names)]
+        known = f"; it is a network with {', '.join(families[:3])}" if families else ""
+        raise DataError(
+            f"{path} is nearest to {backbone}, which has no place for {len(names)} of its tensors "
+            f"({first_few(names)}){known}; without them its features would be others: give the checkpoint of a plain "
+            f"{backbone}"
+        )
 
 
-def differences(own: dict[str, Tensor], given: dict[str, Tensor]) -> str:
-    """Say what did not match, by number and first names."""
+def refuse_gaps(own: dict[str, Tensor], given: dict[str, Tensor], backbone: str, path: Path) -> None:
+    """Raise DataError where the file does not have every tensor of the backbone, in its shape (positions may be resampled)."""
+    missing = [name for name in own if name not in given]
     reshaped = [
         f"{name} {tuple(given[name].shape)} for {tuple(tensor.shape)}"
         for name, tensor in own.items()
-        if name in given and given[name].shape != tensor.shape
+        if name in given and given[name].shape != tensor.shape and name != POSITIONS
     ]
-    kinds = {
-        "missing": [name for name in own if name not in given],
-        "unexpected": [name for name in given if name not in own],
-        "of another shape": reshaped,
-    }
-    return "; ".join(
-        f"{len(names)} {kind}" + (f" ({first_few(names)})" if names else "") for kind, names in kinds.items()
-    )
+    kinds = {"missing": missing, "of another shape": reshaped}
+    faults = [f"{len(names)} are {kind} ({first_few(names)})" for kind, names in kinds.items() if names]
+    if faults:
+        raise DataError(
+            f"{path} is nearest to {backbone}, but of the {len(own)} tensors of that {' and '.join(faults)}, and would stay "
+            f"random; give the checkpoint of a whole {backbone}"
+        )
 
 
-def fit_positions(backbone: nn.Module, given: dict[str, Tensor]) -> list[str]:
+def refuse_numbers(own: dict[str, Tensor], given: dict[str, Tensor], path: Path) -> None:
+    """Raise DataError where weights are not finite, or no floating-point numbers."""
+    strange = [name for name in own if not is_finite(given[name])]
+    if strange:
+        raise DataError(
+            f"{path}: {len(strange)} of its weights hold NaN, infinity or no floating-point numbers "
+            f"({first_few(strange)}); its training diverged, or the file is damaged: give an earlier checkpoint"
+        )
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds nothing but finite floating-point numbers."""
+    return tensor.is_floating_point() and tensor.layout is torch.strided and bool(tensor.float().isfinite().all())
+
+
+def fit_positions(backbone: nn.Module, given: dict[str, Tensor], path: Path) -> list[str]:
     """Resample a position embedding to the backbone's grid, in place; say from what to what."""
-    if not isinstance(backbone, VisionTransformer) or "pos_embed" not in given or given["pos_embed"].ndim != 3:
+    if not isinstance(backbone, VisionTransformer):
         return []
-    given["pos_embed"], old = resample(
-        given["pos_embed"],
-        grid=backbone.patch_embed.grid_size,  # pyright: ignore[reportArgumentType]
-        num_prefix=0 if backbone.no_embed_class else backbone.num_prefix_tokens,
-    )
-    new = backbone.patch_embed.grid_size
-    return [] if old in (None, new) else [f"position embedding resampled from {old[0]}x{old[1]} to {new[0]}x{new[1]}"]
+    positions, dim = given[POSITIONS], backbone.embed_dim
+    if positions.ndim != 3 or (positions.shape[0], positions.shape[2]) != (1, dim):
+        raise DataError(f"{path}: its position embedding is of shape {tuple(positions.shape)}, not (1, places, {dim})")
+    new: tuple[int, int] = backbone.patch_embed.grid_size  # pyright: ignore[reportAssignmentType]
+    num_prefix = 0 if backbone.no_embed_class else backbone.num_prefix_tokens
+    num_patches = positions.shape[1] - num_prefix
+    old = old_grid(num_patches) or (new if num_patches == new[0] * new[1] else None)
+    if old is None:
+        raise DataError(f"{path}: {no_grid(num_patches, num_prefix, backbone.patch_embed.patch_size[0])}")
+    if old == new:
+        return []
+    given[POSITIONS] = resample(positions, old=old, new=new, num_prefix=num_prefix)
+    return [f"position embedding resampled from {old[0]}x{old[1]} to {new[0]}x{new[1]}"]
 
 
 def resample(
-    positions: Float[Tensor, "1 tokens dim"], *, grid: tuple[int, int], num_prefix: int
-) -> tuple[Float[Tensor, "1 new_tokens dim"], tuple[int, int] | None]:
-    """Return the embedding for a grid (height, width) and the grid it came with; as it was where that cannot be told.
-
-    The first `num_prefix` tokens are no patches (class, registers), and stay.
-    """
-    old = old_grid(positions.shape[1] - num_prefix)
-    if old is None or old == grid:
-        return positions, old
-    return resample_abs_pos_embed(positions, list(grid), list(old), num_prefix_tokens=num_prefix), old
+    positions: Float[Tensor, "1 tokens dim"], *, old: tuple[int, int], new: tuple[int, int], num_prefix: int
+) -> Float[Tensor, "1 new_tokens dim"]:
+    """Return the embedding for another grid (height, width); the first `num_prefix` tokens are no patches, and stay."""
+    return resample_abs_pos_embed(positions, list(new), list(old), num_prefix_tokens=num_prefix)
 
 
 def old_grid(num_patches: int) -> tuple[int, int] | None:
@@ -111,3 +168,22 @@ def old_grid(num_patches: int) -> tuple[int, int] | None:
         if width and ratio * width * width == num_patches:
             return ratio * width, width
     return None
+
+
+def no_grid(num_patches: int, num_prefix: int, patch: int) -> str:
+    """Say why a position embedding cannot be placed on a grid."""
+    has = f"its position embedding has {num_patches + num_prefix} places"
+    if (grid := old_grid(num_patches + num_prefix)) is not None:
+        return f"{has}, a grid of {grid[0]}x{grid[1]}, and none for the class token: it is another kind of ViT"
+    for height, width in SIZES:
+        for stride in range(patch - 1, patch // 2 - 1, -1):
+            rows, columns = (height - patch) // stride + 1, (width - patch) // stride + 1
+            if rows * columns == num_patches:
+                return (
+                    f"{has}, {rows}x{columns} of them for patches that overlap ({height}x{width} pixels, stride {stride}, as "
+                    f"TransReID cuts them); the patches of upreid's ViTs do not: give a checkpoint with stride {patch}"
+                )
+    return (
+        f"{has}, {num_patches} of them for patches, which is no grid that upreid can tell (square, or two or three times as "
+        "high as wide); give a checkpoint trained at such a size"
+    )

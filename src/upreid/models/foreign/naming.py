@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from upreid.errors import InputError
+from upreid.errors import DataError
 from upreid.models.foreign.opening import first_few
 
 WRAPPERS = ("module", "_orig_mod", "state_dict", "model", "backbone", "base", "encoder", "network", "net")
@@ -26,8 +26,8 @@ SEQUENTIAL = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "laye
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """The encoder in a file."""
+class EncoderTensors:
+    """The tensors of one encoder in a file."""
 
     role: str
     """One of ROLES, or empty where the file holds one encoder only."""
@@ -39,23 +39,31 @@ class Found:
     """How many tensors were left."""
 
 
-def find_encoder(path: Path, tensors: dict[str, Tensor]) -> Found:
+def find_encoder(path: Path, tensors: dict[str, Tensor]) -> EncoderTensors:
     """Strip wrappers in any nesting, choose among several encoders, map Sequential indices to names.
 
-    Raises InputError where no tensor looks like the first layer of a ResNet or a ViT.
+    Raises DataError where no tensor looks like the first layer of a ResNet or a ViT, or where several encoders have
+    equal rights to be the one.
     """
     places = {name: split(name) for name in tensors}
     prefixes = [place for name, (place, rest) in places.items() if rest in STEMS and tensors[name].ndim == 4]
     if not prefixes:
-        raise InputError(
+        raise DataError(
             f"{path} holds no ResNet and no ViT with names as torchvision's or timm's: none of its {len(tensors)} "
             f"tensors is a first convolution ({first_few(list(tensors))}); rename them, or give another checkpoint"
         )
     chosen = min(prefixes, key=lambda place: preference(role(place)))
+    rivals = {place for place in prefixes if role(place) == role(chosen)}
+    if len(rivals) > 1:
+        names = [".".join(place) or "the top level" for place in sorted(rivals)]
+        raise DataError(
+            f"{path} holds {len(rivals)} encoders ({first_few(names)}), and nothing says which is wanted; write one of "
+            f"them to a file of its own"
+        )
     taken = {rest: tensors[name] for name, (place, rest) in places.items() if place == chosen}
     left = [place_and_rest for place_and_rest in places.values() if place_and_rest[0] != chosen]
     roots = dict.fromkeys(root(place, rest, role(chosen)) for place, rest in left)
-    return Found(role=role(chosen), tensors=timm_names(taken), beside=tuple(roots), num_beside=len(left))
+    return EncoderTensors(role=role(chosen), tensors=timm_names(taken), beside=tuple(roots), num_beside=len(left))
 
 
 def split(name: str) -> tuple[tuple[str, ...], str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from upreid.models.foreign.naming import Found
+from upreid.models.foreign.naming import EncoderTensors
 
 LUPERSON_NL_NAME = re.compile(r"^lupws|lup(erson)?nl|lup.*(?<![a-z])nl(?![a-z])")
 """`lupws_r50.pth`, `luperson-nl_r50.pth`, but not `lup_unlabelled.pth`."""
@@ -27,12 +27,12 @@ LUPERSON_NL = Statistics(owner="LUPerson-NL", mean=(0.3452, 0.3070, 0.3114), std
 IMAGENET = Statistics(owner="ImageNet", mean=IMAGENET_DEFAULT_MEAN, std=IMAGENET_DEFAULT_STD)
 
 
-def trained_with(file_name: str, found: Found) -> tuple[str, Statistics, str]:
+def trained_with(file_name: str, encoder: EncoderTensors) -> tuple[str, Statistics, str]:
     """Return what the file seems to be, its statistics, and why (a reading, where the name is silent)."""
     name = file_name.lower()
-    checkpoint = f" training checkpoint, {found.role}" if found.role else ", released"
-    if "patch_embed.proj.weight" in found.tensors:
-        source = f"ViT, {found.role or 'plain file'}"
+    checkpoint = f" training checkpoint, {encoder.role}" if encoder.role else ", released"
+    if "patch_embed.proj.weight" in encoder.tensors:
+        source = f"ViT, {encoder.role or 'plain file'}"
         return source, IMAGENET, "DINO, DeiT and TransReID-SSL train ViTs with them (timm's augreg ViTs with 0.5)"
     if MOCO_RELEASE.search(name):
         return "MoCo on ImageNet, released", IMAGENET, "the file is named as MoCo's releases for ImageNet are"
@@ -40,12 +40,12 @@ def trained_with(file_name: str, found: Found) -> tuple[str, Statistics, str]:
         return f"LUPerson-NL{checkpoint}", LUPERSON_NL, "the file's name says so"
     if "lup" in name:
         return f"LUPerson{checkpoint}", LUPERSON, "the file's name says so"
-    if "prototypes" in found.beside:
+    if "prototypes" in encoder.beside:
         return (
             f"LUPerson-NL{checkpoint}",
             LUPERSON_NL,
             "prototypes beside the encoder are those of its pre-training, PNL",
         )
-    if found.role.startswith("encoder_"):
+    if encoder.role.startswith("encoder_"):
         return f"LUPerson / MoCo{checkpoint}", LUPERSON, "the names are MoCo's, and nothing says which images it saw"
-    return f"ResNet, {found.role or 'plain file'}", IMAGENET, "nothing says that it was trained with others"
+    return f"ResNet, {encoder.role or 'plain file'}", IMAGENET, "nothing says that it was trained with others"

@@ -1,15 +1,35 @@
-"""From a checkpoint file to tensors under timm's names, with what is known of them."""
+"""From a checkpoint file to tensors under timm's names: which backbone they are, and how its images were normalised."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import timm
+import torch
 from torch import Tensor
 
-from upreid.errors import InputError
-from upreid.models.foreign.likeness import tell_backbone
-from upreid.models.foreign.naming import Found, find_encoder
+from upreid.errors import DataError
+from upreid.models.foreign.naming import EncoderTensors, find_encoder
 from upreid.models.foreign.normalisation import trained_with
 from upreid.models.foreign.opening import first_few, open_tensors
+
+RESNETS = (
+    "resnet50", "resnet101", "resnet152", "resnet18", "resnet34", "resnet26", "resnet50d", "resnet101d",
+    "wide_resnet50_2", "wide_resnet101_2", "resnext50_32x4d", "resnext101_32x8d",
+)  # fmt: skip
+VITS = (
+    "vit_small_patch16_224", "vit_base_patch16_224", "vit_tiny_patch16_224", "vit_large_patch16_224",
+    "vit_small_patch8_224", "vit_base_patch8_224", "vit_small_patch32_224", "vit_base_patch32_224",
+    "deit_small_distilled_patch16_224", "deit_base_distilled_patch16_224", "deit_tiny_distilled_patch16_224",
+    "vit_small_patch14_dinov2", "vit_base_patch14_dinov2", "vit_large_patch14_dinov2",
+    "vit_small_patch14_reg4_dinov2", "vit_base_patch14_reg4_dinov2", "vit_large_patch14_reg4_dinov2",
+)  # fmt: skip
+
+UNCOUNTED = "num_batches_tracked"
+"""Batch normalisation's own clock: not a weight, and absent from files older than torch 0.4.1."""
+
+ALIKE = 0.5
+"""Less than this and the nearest backbone is no help: the file holds something else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,25 +51,25 @@ class Foreign:
 def read_checkpoint(path: Path) -> Foreign:
     """Read the encoder of LUPerson, LUPerson-NL, MoCo, DINO, TransReID-SSL, torchvision or timm files, and their kin.
 
-    Never unpickles objects. Raises InputError, in one line, where the file cannot be read so, or holds no backbone that
+    Never unpickles objects. Raises DataError, in one line, where the file cannot be read so, or holds no backbone that
     can be told.
     """
-    found = find_encoder(path, open_tensors(path))
-    backbone = tell_backbone(path, found.tensors)
-    refuse_other_heads(path, found, backbone)
-    source, statistics, reason = trained_with(path.name, found)
+    encoder = find_encoder(path, open_tensors(path))
+    backbone = tell_backbone(path, encoder.tensors)
+    refuse_other_heads(path, encoder, backbone)
+    source, statistics, reason = trained_with(path.name, encoder)
     sentences = [f"{path.name} holds a {backbone} ({source})"]
-    if found.num_beside:
-        taken = f"{found.role} was taken" if found.role else "the encoder was taken"
-        beside = first_few(list(found.beside), count=6)
-        sentences.append(f"{taken}; {found.num_beside} tensors beside it were left: {beside}")
+    if encoder.num_beside:
+        taken = f"{encoder.role} was taken" if encoder.role else "the encoder was taken"
+        beside = first_few(list(encoder.beside))
+        sentences.append(f"{taken}; {encoder.num_beside} tensors beside it were left: {beside}")
     sentences.append(
         f"mean {statistics.mean} and std {statistics.std} are {statistics.owner}'s, because {reason}; --input.mean and "
         f"--input.std overrule them"
     )
     return Foreign(
         backbone=backbone,
-        tensors=found.tensors,
+        tensors=encoder.tensors,
         mean=statistics.mean,
         std=statistics.std,
         source=source,
@@ -57,13 +77,45 @@ def read_checkpoint(path: Path) -> Foreign:
     )
 
 
-def refuse_other_heads(path: Path, found: Found, backbone: str) -> None:
+def tell_backbone(path: Path, tensors: dict[str, Tensor]) -> str:
+    """Return timm's name of the backbone whose tensors are most like these.
+
+    Likeness is |A and B| / |A or B| over pairs of name and shape, so a deeper ResNet, which holds all of a shallower
+    one, is told apart. Position embeddings do not count: their shape is that of an input size. Raises DataError
+    where nothing is half alike.
+    """
+    candidates = VITS if "patch_embed.proj.weight" in tensors else RESNETS
+    shapes = frozenset((name, tuple(tensor.shape)) for name, tensor in tensors.items() if counts(name))
+    likeness = {name: len(shapes & own) / len(shapes | own) for name in candidates for own in [shapes_of(name)]}
+    best = max(likeness, key=lambda name: likeness[name])  # among equals the first
+    if likeness[best] < ALIKE:
+        raise DataError(
+            f"{path} holds the tensors of no backbone that upreid can tell from shapes (the nearest, {best}, shares "
+            f"{likeness[best]:.0%}); known: {first_few(list(candidates))}"
+        )
+    return best
+
+
+@cache
+def shapes_of(name: str) -> frozenset[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of a timm model, made without memory or random numbers."""
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=0)
+    return frozenset((key, tuple(tensor.shape)) for key, tensor in model.state_dict().items() if counts(key))
+
+
+def counts(name: str) -> bool:
+    """Whether a tensor tells one backbone from another."""
+    return name != "pos_embed" and not name.endswith(UNCOUNTED)
+
+
+def refuse_other_heads(path: Path, encoder: EncoderTensors, backbone: str) -> None:
     """Refuse MoCo v3's small ViT: 12 attention heads where timm's has 6, which no shape shows.
 
     https://github.com/facebookresearch/moco-v3/blob/main/vits.py
     """
-    if found.role in ("base_encoder", "momentum_encoder") and backbone.startswith("vit_small"):
-        raise InputError(
+    if encoder.role in ("base_encoder", "momentum_encoder") and backbone.startswith("vit_small"):
+        raise DataError(
             f"{path} holds MoCo v3's small ViT, whose 12 attention heads no model of timm's has (its vit_small has "
             f"6); give its ViT-Base or ResNet-50"
         )
