@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +197,90 @@ def test_two_rules_and_single_and_multiple_queries_never_share_a_column(evaluate
     assert "market1501 was measured in 3 ways that cannot be compared" in table
     assert "same_person_same_camera kept" in table
     assert "multi_query images 6 pooling mean" in table
+
+
+class Page(HTMLParser):
+    """Collects the marks and words of a page, what it refers to, and pictures without a description."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.crops: list[tuple[str, str]] = []
+        self.marks, self.text = "", ""
+        self.inside_mark = False
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self.sources += [found[name] for name in ("src", "href") if name in found]
+        self.inside_mark = found.get("class") == "mark"
+        if tag == "img" and found["alt"].startswith("rank"):
+            self.crops.append((found["alt"], found["src"]))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        self.marks += data if self.inside_mark else ""
+        self.inside_mark = False
+
+
+@pytest.mark.parametrize("flags", [(), ("--rerank", "--k1", 6, "--k2", 2), ("--same-camera", "keep")])
+def test_a_page_shows_the_best_and_the_worst_queries_with_their_answers(
+    flags: tuple[object, ...], evaluate: Evaluate, tmp_path: Path
+) -> None:
+    result, said = evaluate("--page", tmp_path / "ranked.html", *flags)
+    assert f"page: {tmp_path / 'ranked.html'}" in said
+    page = Page(tmp_path / "ranked.html")
+    assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
+    assert len(page.crops) == 6 * 10
+    right = [alt.endswith("right") for alt, _ in page.crops]
+    assert [mark == "✓" for mark in page.marks] == right
+    firsts = right[::10]
+    assert 100 * sum(firsts) / 6 == pytest.approx(result["rank1"])
+    assert f"{result['mAP']:.1f}" in page.text
+    precisions = [float(words.split(" %")[0]) for words in page.text.split("average precision ")[1:]]
+    assert precisions[:3] == sorted(precisions)[:3]
+    assert precisions[3:] == sorted(precisions, reverse=True)[:3]
+    assert sum(precisions) / 6 == pytest.approx(result["mAP"], abs=0.06)
+    seen = {(alt, "right" in alt) for alt, _ in page.crops if "camera 1," in alt}
+    assert any(is_right for _, is_right in seen) == ("keep" in flags)
+    evaluate("--page", tmp_path / "ranked.html", *flags)  # a page of ours may be written over
+
+
+def test_a_page_shows_a_set_of_ones_own(evaluate: Evaluate, market: Path, tmp_path: Path) -> None:
+    rows = [
+        f"market/{path.parent.name}/{path.name},person {path.name[:4]},{path.name[5:7]},{part}"
+        for folder, part in {"query": "query", "bounding_box_test": "gallery"}.items()
+        for path in (market / folder).iterdir()
+    ]
+    rows += [
+        f"market/bounding_box_train/{path.name},{path.name[:4]},{path.name[5:7]},train"
+        for path in (market / "bounding_box_train").iterdir()
+    ]
+    (tmp_path / "set.csv").write_text("\n".join(["path,person,camera,split", *rows]))
+    evaluate("--page", tmp_path / "ranked.html", "--data.root", tmp_path / "set.csv", name="csv")
+    assert len(Page(tmp_path / "ranked.html").crops) == 60
+
+
+def test_other_files_are_never_written_over(evaluate: Evaluate, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    for flag in ("--out", "--page"):
+        refused, said = evaluate(flag, notes)
+        assert refused["code"] == 2
+        assert f"{flag} {notes} exists and holds something else" in said
+        refused, said = evaluate(flag, tmp_path)
+        assert f"{flag} {tmp_path} is a folder; give the name of a file in it" in said
+        refused, said = evaluate(flag, notes / "below" / "x")
+        assert f"{flag} {notes / 'below' / 'x'} cannot be written" in said
+        assert "market1501 at" not in said
+    assert notes.read_text() == "mine"
+    evaluate("--out", tmp_path / "new" / "result.json")
+    evaluate("--out", tmp_path / "new" / "result.json")
+
+
+def test_a_page_without_jinja2_is_refused_in_one_line(evaluate: Evaluate, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    refused, said = evaluate("--page", tmp_path / "ranked.html")
+    assert refused["code"] == 2
+    assert "pages (--page) need jinja2: pip install 'upreid[pages]'" in said
+    assert not (tmp_path / "ranked.html").exists()

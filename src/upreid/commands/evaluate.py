@@ -6,7 +6,6 @@ Under torchrun the ranks share the images, and rank 0 ranks, says and writes; th
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,18 +14,21 @@ from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.benchmarks.checkup import refuse_faults
 from upreid.errors import InputError
 from upreid.models.encoder import Encoder, encoder_file, read_file, rebuild
-from upreid.retrieval.evaluation import check_ranking, encoding, identity_of, rank_sides, say_result
-from upreid.retrieval.features import encode_sides
+from upreid.retrieval.evaluation import check_ranking, encoding, identity_of, rank_and_keep, say_result
+from upreid.retrieval.features import Sides, encode_sides
+from upreid.retrieval.ranked_page import NUM_SHOWN, PAGE_MARK, ranked_page
 from upreid.retrieval.settings import Ranking
 from upreid.runtime.compute import settle
 from upreid.runtime.console import say
 from upreid.runtime.distributed import apart, from_lead, join
-from upreid.runtime.files import write_text
+from upreid.runtime.figures import require_pages
+from upreid.runtime.files import check_target, write_text
 from upreid.types import Preprocess
 
 
 def run(config: EvaluateConfig) -> None:
-    """Evaluate, print, and save where `out` says."""
+    """Evaluate, print, and save where `out` and `page` say."""
+    check_files(config)
     compute = settle(config.device, config.threads, config.workers, workers_wanted=1)
     torch.set_num_threads(compute.threads)
     with join(compute.device) as world:
@@ -41,7 +43,24 @@ def run(config: EvaluateConfig) -> None:
             how = labelled, pixels, compute, config, world
             sides = encode_sides(encoding(encoder, config), *how, batch=config.batch)
         if world.is_lead:
-            report(config, rank_sides(sides), encoder, path)
+            report(config, sides, encoder, path)
+
+
+def check_files(config: EvaluateConfig) -> None:
+    """Refuse to write over a file that this command did not write."""
+    if config.out:
+        check_target(config.out, "--out", is_result)
+    if config.page:
+        check_target(config.page, "--page", lambda text: PAGE_MARK in text)
+        require_pages("pages (--page)", "jinja2")
+
+
+def is_result(text: str) -> bool:
+    """Whether a text is a result with its protocol."""
+    try:
+        return "protocol" in json.loads(text)
+    except (ValueError, TypeError):
+        return False
 
 
 def check_settings(config: EvaluateConfig, labelled: Benchmark) -> None:
@@ -55,8 +74,9 @@ def check_settings(config: EvaluateConfig, labelled: Benchmark) -> None:
             raise InputError(f"{flag} {getattr(config, name)}: has no effect without --rerank; add that flag")
 
 
-def report(config: EvaluateConfig, result: dict[str, Any], encoder: Encoder, path: Path) -> None:
-    """Say, print and write the numbers, with the protocol they were made with."""
+def report(config: EvaluateConfig, sides: Sides, encoder: Encoder, path: Path) -> None:
+    """Say, print and write the numbers, with the protocol they were made with, and show what was found."""
+    result, ranked = rank_and_keep(sides, first=NUM_SHOWN if config.page else 0)
     result["protocol"] |= identity_of(path, encoder, config)
     say_result(result)
     text = json.dumps(result, indent=2)
@@ -64,6 +84,9 @@ def report(config: EvaluateConfig, result: dict[str, Any], encoder: Encoder, pat
     if config.out:
         write_text(config.out, text + "\n")
         say(f"written to {config.out}")
+    if config.page:
+        write_text(config.page, ranked_page(result, sides.labelled.query, sides.labelled.gallery, ranked))
+        say(f"page: {config.page}")
 
 
 def preprocess(config: EvaluateConfig, encoder: Encoder, *, quiet: bool) -> Preprocess:

@@ -14,11 +14,11 @@ from typing import Any
 from upreid.config.commands import TableConfig
 from upreid.config.files import read_json
 from upreid.errors import InputError
+from upreid.retrieval.settings import METRIC_LABELS
 
 MEASURES = ("metric", "flip", "neck", "rerank", "multi_query", "average_precision", "denominator", "ties", "max_rank")
 MEASURES += ("same_person_same_camera", "query", "gallery", "junk_dropped", "distractors", "valid_queries")
 """Parts of a protocol that make numbers incomparable where they differ."""
-LABELS = {"mAP": "mAP", "mAP_trapezoid": "mAP (trapezoid)", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def run(config: TableConfig) -> None:
         [cell([one for one in results if (one.row, one.column) == (row, column)], config.metrics) for column in columns]
         for row in rows
     ]
-    what = " / ".join(LABELS.get(name, name) for name in config.metrics)
+    what = " / ".join(METRIC_LABELS[name] for name in config.metrics)
     head = ["start", "recipe", "trained on", "input", *(f"{title}, {what}" for title in titles)]
     body = [[*row, *row_cells] for row, row_cells in zip(rows, cells, strict=True)]
     print("\n".join(markdown(head, body) if config.format == "markdown" else latex(head, body)))

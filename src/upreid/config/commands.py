@@ -72,6 +72,8 @@ class EvaluateConfig(Ranking, ComputeConfig):
     data: LabelledSet
     out: Path | None = None
     """JSON file for the numbers and their protocol."""
+    page: Path | None = None
+    """HTML page with the best and the worst queries and the pictures that were found for them."""
     height: Pixels | None = None
     """Input height in pixels; by default that of the encoder's header."""
     width: Pixels | None = None

@@ -3,12 +3,9 @@
 import base64
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from upreid.config.commands import DemoConfig
@@ -16,8 +13,10 @@ from upreid.config.files import read_json
 from upreid.data.benchmarks import open_benchmark
 from upreid.demo.results import METRICS, STARTS, DemoFolder, written
 from upreid.models.encoder import load_encoder
+from upreid.retrieval.evaluation import labels_of
 from upreid.retrieval.features import features
-from upreid.retrieval.ranking import Labels, distance_chunks, rank_queries
+from upreid.retrieval.ranked_page import Picture, RankedLists, found_for, picture, render
+from upreid.retrieval.ranking import distance_chunks, rank_queries
 from upreid.runtime.compute import Compute
 from upreid.runtime.figures import GREY, PURPLE, TEAL, as_svg, new_figure, tidy
 from upreid.runtime.files import write_text
@@ -31,24 +30,6 @@ LABELS = {"contrast": "instance contrast", "consistency": "global consistency", 
 NUM_QUERIES, NUM_SHOWN = 6, 8
 
 
-@dataclass(frozen=True)
-class Picture:
-    """An image as a data URI, with its person and camera."""
-
-    uri: str
-    person: int
-    camera: int
-    is_match: bool = False
-
-
-@dataclass(frozen=True)
-class RankedLists:
-    """A query, and the gallery images that each encoder ranks first."""
-
-    query: Picture
-    found: dict[str, list[Picture]]
-
-
 def write_page(folder: DemoFolder, config: DemoConfig, results: dict[str, Any]) -> Path:
     """Render `index.html`; pictures and curves are inside it."""
     page = folder.out / "index.html"
@@ -56,6 +37,7 @@ def write_page(folder: DemoFolder, config: DemoConfig, results: dict[str, Any]) 
     corpus = CorpusSettings(identities=config.identities, seed=config.seed)
     contact_sheet(sheet, corpus, market1501_shots(corpus)[:72])  # six people, twelve pictures each
     text = render(
+        "demo.html",
         results=results,
         config=config,
         sheet="data:image/png;base64," + base64.b64encode(sheet.read_bytes()).decode(),
@@ -63,20 +45,13 @@ def write_page(folder: DemoFolder, config: DemoConfig, results: dict[str, Any]) 
         monitor=monitor_curve(folder),
         lists=ranked_lists(folder),
         provenance=read_json(folder.pretrained("upreid") / "config.json"),
+        protocol=json.dumps(results["protocol"], indent=2),
+        starts=STARTS,
+        metrics=METRICS,
+        written=written,
     )
     write_text(page, text)
     return page
-
-
-def render(**parts: Any) -> str:
-    """Fill the template; everything but our own SVG is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    template = (resources.files("upreid") / "templates" / "demo.html").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["written"] = written
-    protocol = json.dumps(parts["results"]["protocol"], indent=2)
-    return environment.from_string(template).render(starts=STARTS, metrics=METRICS, protocol=protocol, **parts)
 
 
 def loss_curves(folder: DemoFolder) -> str:
@@ -130,12 +105,7 @@ def ranked_lists(folder: DemoFolder) -> list[RankedLists]:
     labelled = open_benchmark("market1501", folder.corpus / "market1501")
     step = max(len(labelled.query) // NUM_QUERIES, 1)
     queries, gallery = labelled.query[::step][:NUM_QUERIES], labelled.gallery
-    labels = Labels(
-        query_people=np.array([record.person for record in queries]),
-        query_cameras=np.array([record.camera for record in queries]),
-        gallery_people=np.array([record.person for record in gallery]),
-        gallery_cameras=np.array([record.camera for record in gallery]),
-    )
+    labels = labels_of(queries, gallery)
     compute = Compute(device=torch.device("cpu"), threads=1, workers=0)
     found: dict[str, list[list[Picture]]] = {}
     for start in STARTS:
@@ -144,20 +114,8 @@ def ranked_lists(folder: DemoFolder) -> list[RankedLists]:
             features(encoder, some, encoder.preprocess, compute, quiet=True).numpy() for some in (queries, gallery)
         )
         ranked = rank_queries(distance_chunks(query, rest, metric="cosine"), labels, first=NUM_SHOWN)
-        found[start] = [
-            [
-                picture(entry.path, entry.person, entry.camera, entry.person == asked.person)
-                for entry in (gallery[place] for place in one.first)
-            ]
-            for asked, one in zip(queries, ranked, strict=True)
-        ]
+        found[start] = [found_for(asked, one, gallery) for asked, one in zip(queries, ranked, strict=True)]
     return [
-        RankedLists(picture(one.path, one.person, one.camera), {start: found[start][i] for start in STARTS})
-        for i, one in enumerate(queries)
+        RankedLists(query=picture(one), lists={start: found[start][place] for start in STARTS})
+        for place, one in enumerate(queries)
     ]
-
-
-def picture(path: Path, person: int | None, camera: int | None, is_match: bool = False) -> Picture:
-    """Read a JPEG into the page."""
-    uri = "data:image/jpeg;base64," + base64.b64encode(path.read_bytes()).decode()
-    return Picture(uri, person or 0, camera or 0, bool(is_match))

@@ -1,19 +1,24 @@
 """Evaluation of a benchmark: from features of queries and gallery to retrieval metrics, with the protocol they were made with."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from upreid.data.benchmarks.benchmark import Benchmark
 from upreid.data.benchmarks.market1501 import read_multi_query
+from upreid.data.records import Record
 from upreid.errors import InputError
 from upreid.models.encoder import Encoder
 from upreid.retrieval.features import Encode, Sides
 from upreid.retrieval.inputs import as_feature_pair, as_labels
 from upreid.retrieval.metrics import evaluate_chunks, has_match, why_no_match
 from upreid.retrieval.ranking import Labels, RankedQuery, distance_chunks
-from upreid.retrieval.settings import Ranking, check_reranking
+from upreid.retrieval.settings import METRIC_LABELS, Ranking, check_reranking
 from upreid.runtime.console import say
+
+SAID = ("mAP", "rank1", "rank5", "rank10", "mINP")
+"""Metrics that are said on the console."""
 
 
 def rank_sides(sides: Sides) -> dict[str, Any]:
@@ -33,7 +38,9 @@ def rank_and_keep(sides: Sides, *, first: int) -> tuple[dict[str, Any], list[Ran
     else:
         chunks = distance_chunks(query, gallery, metric=ranking.metric)
     rule = {"metric": ranking.metric, "same_camera": ranking.same_camera}
-    result, ranked = evaluate_chunks(chunks, labels_of(labelled), query, gallery, **rule, first=first)
+    result, ranked = evaluate_chunks(
+        chunks, labels_of(labelled.query, labelled.gallery), query, gallery, **rule, first=first
+    )
     result["protocol"] = {
         "dataset": labelled.name,
         **labelled.facts,
@@ -50,13 +57,13 @@ def rank_and_keep(sides: Sides, *, first: int) -> tuple[dict[str, Any], list[Ran
     return result, ranked
 
 
-def labels_of(labelled: Benchmark) -> Labels:
-    """Return the people and cameras of a benchmark's queries and gallery."""
+def labels_of(queries: Sequence[Record], gallery: Sequence[Record]) -> Labels:
+    """Return the people and cameras of queries and gallery."""
     people, cameras = (
-        ([getattr(one, name) for one in labelled.query], [getattr(one, name) for one in labelled.gallery])
+        ([getattr(one, name) for one in queries], [getattr(one, name) for one in gallery])
         for name in ("person", "camera")
     )
-    return as_labels(people, cameras, (len(labelled.query), len(labelled.gallery)))
+    return as_labels(people, cameras, (len(queries), len(gallery)))
 
 
 def check_ranking(ranking: Ranking, labelled: Benchmark, *, prefix: str = "--") -> None:
@@ -75,7 +82,7 @@ def check_ranking(ranking: Ranking, labelled: Benchmark, *, prefix: str = "--") 
             )
     if ranking.multi_query:
         read_multi_query(labelled)
-    labels, keep = labels_of(labelled), f"{prefix}same-camera keep"
+    labels, keep = labels_of(labelled.query, labelled.gallery), f"{prefix}same-camera keep"
     if not has_match(labels, ranking.same_camera):
         raise InputError(f"{labelled.name} at {labelled.root}: {why_no_match(labels, keep)}")
 
@@ -122,5 +129,4 @@ def say_result(result: dict[str, Any]) -> None:
 
 def result_line(result: dict[str, Any]) -> str:
     """Write the numbers in one line."""
-    names = {"mAP": "mAP", "rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "mINP": "mINP"}
-    return ", ".join(f"{label} {result[key]:.2f}" for key, label in names.items())
+    return ", ".join(f"{METRIC_LABELS[name]} {result[name]:.2f}" for name in SAID)

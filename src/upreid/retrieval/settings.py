@@ -6,6 +6,16 @@ from typing import Literal
 from upreid.errors import InputError
 from upreid.ranges import Count, ShareOrZero
 
+METRIC_LABELS = {
+    "mAP": "mAP",
+    "mAP_trapezoid": "mAP (trapezoid)",
+    "rank1": "Rank-1",
+    "rank5": "Rank-5",
+    "rank10": "Rank-10",
+    "mINP": "mINP",
+}
+"""What a reader calls the metrics of a result."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:

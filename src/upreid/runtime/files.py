@@ -1,11 +1,15 @@
 """Files that are whole or not there: written aside, flushed to the disk, renamed."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from upreid.errors import InputError
+
 ASIDE = "aside"
+LARGEST_CHECKED = 2**26
+"""Bytes of a file that are read to see what it holds."""
 
 
 @contextmanager
@@ -31,6 +35,24 @@ def write_text(path: Path, text: str) -> None:
     """Write a small file whole."""
     with write_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def check_target(path: Path, flag: str, is_ours: Callable[[str], bool]) -> None:
+    """Refuse a path to write to, before time is spent; `is_ours` tells by its text whether a file there may be written over.
+
+    Raises InputError for a folder, for a file that somebody else wrote, and where nothing can be written.
+    """
+    if path.is_dir():
+        raise InputError(f"{flag} {path} is a folder; give the name of a file in it")
+    if path.exists():
+        text = path.read_bytes()[:LARGEST_CHECKED].decode(errors="replace")
+        if not is_ours(text):
+            raise InputError(f"{flag} {path} exists and holds something else; give another name, or move it away")
+    home = next(folder for folder in path.absolute().parents if folder.exists())
+    if not home.is_dir() or not os.access(home, os.W_OK):
+        raise InputError(
+            f"{flag} {path} cannot be written: {home} is no folder that you may write to; give another place"
+        )
 
 
 def sweep(folder: Path) -> None:
