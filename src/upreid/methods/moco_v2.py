@@ -33,6 +33,10 @@ from upreid.runtime.seed import permutation
 from upreid.types import Views
 
 
+LOSSES = {"contrast": "instance contrast", "consistency": "global consistency", "intrinsic": "intrinsic contrast"}
+"""Name of a loss -> what a reader calls it."""
+
+
 @dataclass(frozen=True)
 class MocoTargets:
     """What queries are compared with: the whole batch, all ranks together, without gradient."""
@@ -197,6 +201,11 @@ class MocoV2(Method):
         """BatchNorm's protection, and the terms."""
         lines = [f"BatchNorm: {self.batch_norm}", f"terms: contrast, {self.intra_identity.explanation()}"]
         return [*lines, self.warning] if self.warning else lines
+
+
+def step_cost(config: MocoV2Config) -> float:
+    """Return the cost of a step in forwards of its images, a backward being two: MoCo 4, originals 1, patches 4 more."""
+    return 4.0 + (config.consistency.weight > 0) + 4.0 * (config.intrinsic.weight > 0)
 
 
 def check(config: MocoV2Config, setup: Setup) -> None:
