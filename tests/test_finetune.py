@@ -368,3 +368,45 @@ def test_people_in_train_and_test_at_once_are_refused_before_training(market: Pa
     with pytest.raises(InputError, match=r"1 people both train and test.*upreid doctor"):
         finetune.run(config(tmp_path / "market", tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_longer_run_starts_from_the_state_of_a_finished_one_where_rates_fall_in_steps(
+    market: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = ["--optim.schedule", "steps", "--optim.milestones", "99", "--optim.warmup-epochs", "0"]
+    short, whole = (config(market, tmp_path / name, *steps, "--train.steps", n) for name, n in (("a", "4"), ("b", "8")))
+    finetune.run(short)
+    finetune.run(whole)
+    longer = ["--train.steps", "8", "--out", str(tmp_path / "c")]
+    assert finetune.resume(tmp_path / "a", longer) == 0
+    lines = journal(tmp_path / "c")
+    assert lines[0] == {"step": 4, "starts_from": str(tmp_path / "a")}
+    assert [line["step"] for line in lines[1:]] == [4, 5, 6, 7]
+    assert [line["identity"] for line in lines[1:]] == [line["identity"] for line in journal(tmp_path / "b")[4:]]
+    states = [load_encoder(tmp_path / name / "encoder.safetensors").state_dict() for name in ("b", "c")]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    with pytest.raises(InputError, match=r"come to step 4, .* end at 3"):
+        finetune.resume(tmp_path / "a", ["--train.steps", "3", "--out", str(tmp_path / "d")])
+    assert not (tmp_path / "d").exists()
+    finetune.run(config(market, tmp_path / "cosine"))
+    with pytest.raises(InputError, match="cosine"):
+        finetune.resume(tmp_path / "cosine", ["--train.steps", "8", "--out", str(tmp_path / "e")])
+
+
+def test_a_fine_tuning_refuses_to_go_on_with_other_images_and_does_not_read_its_start_again(
+    market: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(market, tmp_path / "market")
+    finetune.run(config(tmp_path / "market", tmp_path / "start"))
+    start = tmp_path / "start" / "encoder.safetensors"
+    whole = config(tmp_path / "market", tmp_path / "run", "--train.save-every", "1", init=str(start))
+    finetune.run(whole)
+    expected = (tmp_path / "run" / "encoder.safetensors").read_bytes()
+    start.unlink()
+    (tmp_path / "run" / "states" / "step-000000002.pt").replace(tmp_path / "run" / "state.pt")
+    assert finetune.resume(tmp_path / "run") == 0
+    assert (tmp_path / "run" / "encoder.safetensors").read_bytes() == expected
+    image = next((tmp_path / "market" / "bounding_box_train").iterdir())
+    image.rename(image.with_name(image.name.replace("s1_0000", "s1_0001")))
+    with pytest.raises(InputError, match="others than when the run was saved"):
+        finetune.resume(tmp_path / "run")

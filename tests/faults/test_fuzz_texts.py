@@ -22,7 +22,7 @@ from upreid.data.sources.recognise import open_source
 from upreid.data.splits import select
 from upreid.errors import InputError, UpreidError
 from upreid.runtime.journal import Journal, read_journal
-from upreid.training.saved import saved_config, share_done
+from upreid.training.saved import saved_run, share_done
 
 pytestmark = pytest.mark.slow
 often = settings(settings.get_profile("often"), max_examples=250)
@@ -122,9 +122,9 @@ json_values = st.recursive(
 
 @often
 @given(table=st.dictionaries(st.sampled_from(["program", "settings", "resolved"]), json_values), raw=few_bytes)
-def test_a_saved_configuration_is_read_or_refused(tmp_path: Path, table: dict[str, Any], raw: bytes | None) -> None:
+def test_a_saved_runuration_is_read_or_refused(tmp_path: Path, table: dict[str, Any], raw: bytes | None) -> None:
     (tmp_path / "config.json").write_bytes(json.dumps({"program": "pretrain"} | table).encode() if raw is None else raw)
-    accepts(saved_config, tmp_path, "pretrain")
+    accepts(saved_run, tmp_path, "pretrain")
     assert share_done(tmp_path) == 0
 
 

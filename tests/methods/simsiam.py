@@ -51,9 +51,7 @@ class Student(nn.Module):
         return (*projections, *(self.predictor(one) for one in projections))
 
 
-def stopped_cosine(
-    prediction: Float[Tensor, "batch dim"], projection: Float[Tensor, "batch dim"]
-) -> Float[Tensor, ""]:
+def stopped_cosine(prediction: Float[Tensor, "batch dim"], projection: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
     """Negative cosine similarity; only `prediction` receives a gradient."""
     return -F.cosine_similarity(prediction, projection.detach()).mean()
 

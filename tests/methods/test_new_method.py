@@ -50,9 +50,7 @@ def test_it_resumes_bit_for_bit(pictures: Path, tmp_path: Path) -> None:
     assert first == second
 
 
-def test_its_section_is_its_own(
-    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_its_section_is_its_own(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(pictures, tmp_path / "wide", "--predictor.hidden", "5") == 0
     assert train(pictures, tmp_path / "none", "--contrast.queue", "16") == 2
     assert "--contrast.queue" in capsys.readouterr().err

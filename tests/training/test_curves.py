@@ -49,9 +49,7 @@ def test_two_ranks_go_on_as_they_began(curves: ModuleType, corpus: Path, tmp_pat
 
 
 @pytest.mark.parametrize(("name", "other"), [("laptop", "one-worker"), ("bot", "bot-one-worker")])
-def test_a_worker_changes_nothing(
-    curves: ModuleType, corpus: Path, tmp_path: Path, name: str, other: str
-) -> None:
+def test_a_worker_changes_nothing(curves: ModuleType, corpus: Path, tmp_path: Path, name: str, other: str) -> None:
     here = curves.Checkout(source=ROOT, runs=tmp_path)
     first, second = (curves.train(here, cell, corpus) for cell in (name, other))
     assert curves.first_difference(second, first, ranks=1) is None

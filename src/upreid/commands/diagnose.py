@@ -44,7 +44,7 @@ from upreid.runtime.console import progress, say
 from upreid.runtime.distributed import ALONE
 from upreid.runtime.files import write_text
 from upreid.training.feeds.unlabelled import UnlabelledFeed
-from upreid.training.saved import saved_config, saved_state
+from upreid.training.saved import saved_run, saved_state
 from upreid.training.state import restore_method
 from upreid.training.states import States
 from upreid.training.step import Precision
@@ -75,7 +75,7 @@ def take_up(folder: Path, compute: Compute, unlabelled: Path | None = None) -> T
 
     `unlabelled` is where its images are now, if they have moved.
     """
-    saved = saved_config(folder, "pretrain")
+    saved = saved_run(folder, "pretrain")
     config, state = saved.config, saved_state(folder, saved.hash, States(folder))
     if state is None:
         raise InputError(f"no state in {folder}: the run was stopped before its first save; resume it first")

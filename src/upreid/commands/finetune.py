@@ -23,10 +23,11 @@ from upreid.retrieval.features import encode_sides
 from upreid.runtime.distributed import from_lead
 from upreid.runtime.files import write_text
 from upreid.training.feeds.labelled import LabelledFeed
-from upreid.training.launch import Context, Parts, Program, fit
+from upreid.training.launch import fit
 from upreid.training.loop import Plan
 from upreid.training.optimiser import make_optimiser
-from upreid.training.saved import saved_config
+from upreid.training.parts import Context, Parts, Program
+from upreid.training.saved import saved_run
 from upreid.types import Preprocess
 
 PROGRAM = Program(name="finetune", what="fine-tuning", workers_on_gpu=4)
@@ -37,12 +38,18 @@ def run(config: FinetuneConfig) -> int:
     return fit(lambda context: parts(config, context), config, program=PROGRAM)
 
 
-def resume(folder: Path) -> int:
-    """Go on from the last state in `folder`, with the configuration that it was started with."""
-    saved = saved_config(folder, PROGRAM.name)
-    return fit(
-        lambda context: parts(saved.config, context), saved.config, program=PROGRAM, hash_=saved.hash, resumes=True
-    )
+def resume(folder: Path, flags: Sequence[str] = ()) -> int:
+    """Go on from the last state in `folder`; `flags` may change what decides no number, such as `--data.root`.
+
+    With more `--train.epochs` and another `--out` a new run starts from that state, where the schedule is one of steps.
+    """
+    saved = saved_run(folder, PROGRAM.name, flags)
+    if saved.start is not None and saved.config.optim.schedule == "cosine":
+        raise InputError(
+            f"the learning rate of {folder} has come down along a cosine that ends where its epochs end; only a schedule of "
+            "steps goes on: start a new fine-tuning with --train.epochs"
+        )
+    return fit(lambda context: parts(saved.config, context), saved.config, program=PROGRAM, saved=saved)
 
 
 def parts(config: FinetuneConfig, context: Context) -> Parts:

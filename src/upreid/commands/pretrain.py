@@ -1,5 +1,6 @@
 """`upreid pretrain`: unlabelled person images in, an encoder out, by any method of `config/methods.py`."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from upreid.methods.pretraining import Setup, preprocess
 from upreid.methods.schedule import warmup_cosine
 from upreid.runtime.distributed import World
 from upreid.training.feeds.unlabelled import UnlabelledFeed
-from upreid.training.launch import Context, Parts, Program, fit
+from upreid.training.launch import fit
 from upreid.training.loop import Plan
 from upreid.training.optimiser import make_optimiser
-from upreid.training.saved import saved_config
+from upreid.training.parts import Context, Parts, Program
+from upreid.training.saved import saved_run
 
 PROGRAM = Program(name="pretrain", what="pre-training", workers_on_gpu=8)
 
@@ -26,12 +28,15 @@ def run(config: PretrainConfig) -> int:
     return fit(lambda context: parts(config, context), config, program=PROGRAM)
 
 
-def resume(folder: Path) -> int:
-    """Go on from the last state in `folder`, with the configuration that it was started with."""
-    saved = saved_config(folder, PROGRAM.name)
-    return fit(
-        lambda context: parts(saved.config, context), saved.config, program=PROGRAM, hash_=saved.hash, resumes=True
-    )
+def resume(folder: Path, flags: Sequence[str] = ()) -> int:
+    """Go on from the last state in `folder`; `flags` may change what decides no number, such as `--data.root`."""
+    saved = saved_run(folder, PROGRAM.name, flags)
+    if saved.start is not None:
+        raise InputError(
+            f"the learning rate of {folder} has come down along a cosine that ends where its epochs end; a longer "
+            "pre-training is a new one: start it with --train.epochs"
+        )
+    return fit(lambda context: parts(saved.config, context), saved.config, program=PROGRAM, saved=saved)
 
 
 def parts(config: PretrainConfig, context: Context) -> Parts:

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from upreid.data.augment import Augmentation, OriginalView, PatchGrid, PatchView, ViewRequest
+from upreid.config.pretrain import Consistency, Intrinsic
+from upreid.data.augment import PATCH_PRESETS, Augmentation, OriginalView, PatchGrid, PatchView, ViewRequest
 from upreid.losses import consistency, intrinsic
 from upreid.methods.schedule import ramp
 from upreid.models.queue import Queue
@@ -176,3 +177,37 @@ class IntraIdentity(nn.Module):
             cut = f"on {term.grid.rows}x{term.grid.columns} patches of {where}, {term.preset}"
             patch = f"intrinsic {term.name} x {term.weight:g} {cut}"
         return f"{image}, {patch}"
+
+
+def consistency_of(
+    wanted: Consistency, steps_per_epoch: int, *, queue: int, embed_dim: int, seed: int
+) -> GlobalConsistency | None:
+    """Make the image term of a configuration, or None at weight 0."""
+    if wanted.weight == 0:
+        return None
+    return GlobalConsistency(
+        wanted.reading,
+        weight=wanted.weight,
+        temperature=wanted.temperature,
+        teacher_temperature=wanted.teacher_temperature,
+        ramp_up=round(wanted.ramp_up_epochs * steps_per_epoch),
+        queue=queue,
+        embed_dim=embed_dim,
+        seed=seed,
+    )
+
+
+def intrinsic_of(wanted: Intrinsic, steps_per_epoch: int) -> IntrinsicContrast:
+    """Make the patch term of a configuration, whatever its weight."""
+    return IntrinsicContrast(
+        wanted.reading,
+        weight=wanted.weight,
+        temperature=wanted.temperature,
+        hardest=wanted.hardest,
+        rows=wanted.rows,
+        columns=wanted.columns,
+        of_map=wanted.source == "map",
+        preset=wanted.preset,
+        augmentation=PATCH_PRESETS[wanted.preset],
+        ramp_up=round(wanted.ramp_up_epochs * steps_per_epoch),
+    )

@@ -15,11 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from upreid.config.pretrain import MocoV2Config
-from upreid.data.augment import PATCH_PRESETS, PRESETS, Augmentation, OriginalView, StrongView, ViewRequest
+from upreid.data.augment import PRESETS, Augmentation, OriginalView, StrongView, ViewRequest
 from upreid.errors import InputError
 from upreid.losses import intrinsic
 from upreid.losses.contrast import info_nce
-from upreid.methods.intra_identity import GlobalConsistency, IntraIdentity, IntraIdentityTargets, IntrinsicContrast
+from upreid.methods.intra_identity import (
+    IntraIdentity,
+    IntraIdentityTargets,
+    IntrinsicContrast,
+    consistency_of,
+    intrinsic_of,
+)
 from upreid.methods.method import Method, rows_of
 from upreid.methods.pretraining import Setup, header_of, seeded_backbone
 from upreid.models.backbone import feature_map, feature_size, map_size, num_features
@@ -31,7 +37,6 @@ from upreid.models.queue import Queue
 from upreid.runtime.distributed import ALONE, World, gather
 from upreid.runtime.seed import permutation
 from upreid.types import Views
-
 
 LOSSES = {"contrast": "instance contrast", "consistency": "global consistency", "intrinsic": "intrinsic contrast"}
 """Name of a loss -> what a reader calls it."""
@@ -226,7 +231,9 @@ def check(config: MocoV2Config, setup: Setup) -> None:
 def build(config: MocoV2Config, setup: Setup) -> MocoV2:
     """Make the method of a configuration, with the weights of `train.seed`."""
     check(config, setup)
-    image_term, patch_term = consistency_of(config, setup.steps_per_epoch), intrinsic_of(config, setup.steps_per_epoch)
+    sizes = {"queue": config.contrast.queue, "embed_dim": config.model.embed_dim, "seed": config.train.seed + 1}
+    image_term = consistency_of(config.consistency, setup.steps_per_epoch, **sizes)
+    patch_term = intrinsic_of(config.intrinsic, setup.steps_per_epoch)
     shares = setup.world.size * config.model.bn_groups * config.train.accumulate
     return MocoV2(
         network(config, patch_term if config.intrinsic.weight else None),
@@ -270,40 +277,6 @@ def regions(header: EncoderHeader, term: IntrinsicContrast, backbone: nn.Module)
         return None
     term.grid.patch_size(*map_size(backbone, name, *size), what="a feature map")
     return term.grid.rows, term.grid.columns
-
-
-def consistency_of(config: MocoV2Config, steps_per_epoch: int) -> GlobalConsistency | None:
-    """Make the image term, or None at weight 0."""
-    wanted = config.consistency
-    if wanted.weight == 0:
-        return None
-    return GlobalConsistency(
-        wanted.reading,
-        weight=wanted.weight,
-        temperature=wanted.temperature,
-        teacher_temperature=wanted.teacher_temperature,
-        ramp_up=round(wanted.ramp_up_epochs * steps_per_epoch),
-        queue=config.contrast.queue,
-        embed_dim=config.model.embed_dim,
-        seed=config.train.seed + 1,
-    )
-
-
-def intrinsic_of(config: MocoV2Config, steps_per_epoch: int) -> IntrinsicContrast:
-    """Make the patch term."""
-    wanted = config.intrinsic
-    return IntrinsicContrast(
-        wanted.reading,
-        weight=wanted.weight,
-        temperature=wanted.temperature,
-        hardest=wanted.hardest,
-        rows=wanted.rows,
-        columns=wanted.columns,
-        of_map=wanted.source == "map",
-        preset=wanted.preset,
-        augmentation=PATCH_PRESETS[wanted.preset],
-        ramp_up=round(wanted.ramp_up_epochs * steps_per_epoch),
-    )
 
 
 def queue_warning(queue: int, num_images: int) -> str:

@@ -1,105 +1,53 @@
 """How every training begins and ends: device, processes, folder, parts, state to resume from, loop, and what follows it."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from upreid.config.files import digest, to_dict
-from upreid.config.training import Monitor as MonitorConfig
+from upreid.config.files import digest
 from upreid.config.training import TrainConfig, TrainingConfig
-from upreid.data.benchmarks import read_benchmark
-from upreid.data.benchmarks.checkup import refuse_faults
-from upreid.data.benchmarks.contents import refuse_unreadable
 from upreid.errors import InputError
 from upreid.methods.method import Method
-from upreid.models.encoder import Encoder, EncoderHeader, read_file, read_header
-from upreid.retrieval.evaluation import rank_sides, result_line
-from upreid.retrieval.features import encode_sides
-from upreid.runtime.compute import Compute, check_compiler, settle
+from upreid.models.encoder import EncoderHeader, read_file, read_header
+from upreid.runtime.compute import check_compiler, settle
 from upreid.runtime.console import logging_to, say
 from upreid.runtime.distributed import World, apart, from_lead, join
-from upreid.runtime.files import write_text
 from upreid.runtime.folder import claim
 from upreid.runtime.interrupt import listen
 from upreid.runtime.journal import Journal
 from upreid.runtime.launcher import num_restarts
-from upreid.runtime.provenance import provenance
 from upreid.training.feeds.feed import Feed
-from upreid.training.loop import Monitor, Plan, Run, train
-from upreid.training.recorder import Recorder
-from upreid.training.saved import saved_state
+from upreid.training.introduction import introduce
+from upreid.training.loop import Plan, Run, train
+from upreid.training.monitor import make_monitor
+from upreid.training.parts import FIT, Context, Parts, Program
+from upreid.training.recorder import Recorder, TensorBoard
+from upreid.training.saved import SavedRun, saved_state
 from upreid.training.state import restore
 from upreid.training.states import States
 from upreid.training.step import Precision
-from upreid.training.tensorboard import TensorBoard
-
-
-@dataclass(frozen=True, kw_only=True)
-class Program:
-    """A command that trains."""
-
-    name: str
-    """As it is typed; only the same program resumes a run."""
-    what: str
-    """What it does, for progress lines."""
-    workers_on_gpu: int = 8
-    """Processes that read images beside a GPU, where the user does not say."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """What the parts of a training are built for."""
-
-    compute: Compute
-    world: World
-    header: EncoderHeader | None
-    """Of the encoder that a resumed run has made so far; None in a new run."""
-
-    def say(self, *sentences: str) -> None:
-        """Say something once for all ranks."""
-        for sentence in sentences if self.world.is_lead else ():
-            say(sentence)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What a training consists of."""
-
-    method: Method
-    feed: Feed
-    plan: Plan
-    optimiser: Callable[[Sequence[nn.Parameter]], torch.optim.Optimizer]
-    """Makes the optimiser over the parameters that learn, once they are on the device."""
-    sentences: Sequence[str] = ()
-    """What is to be said before the first step."""
-    resolved: dict[str, Any] = field(default_factory=dict)
-    """What config.json is to say beside the settings."""
-    finish: Callable[[], None] | None = None
-    """What follows the last step, called on all ranks."""
 
 
 def fit(
     build: Callable[[Context], Parts],
     config: TrainingConfig,
     *,
-    program: Program = Program(name="fit", what="training"),
-    hash_: str | None = None,
-    resumes: bool = False,
+    program: Program = FIT,
+    saved: SavedRun | None = None,
 ) -> int:
-    """Train from the start, or with `resumes` from the last state in the folder.
+    """Train from the start, or from the last state of a saved run.
 
-    `build` makes the parts, on every rank. `hash_` is that of the configuration as it was first given, where it is not that of
-    `config`. Returns the exit code: 0, or 128 + the signal that asked to stop. Whatever can be known before the first step is
-    refused before it, and then nothing of the run is left on the disk.
+    `build` makes the parts, on every rank. `saved` is the run that is resumed, or that a new and longer run starts from. Returns
+    the exit code: 0, or 128 + the signal that asked to stop. Whatever can be known before the first step is refused before it,
+    and then nothing of the run is left on the disk.
     """
-    wanted, hash_ = config.train, hash_ or digest(config)
+    wanted, resumes = config.train, saved is not None and saved.start is None
+    hash_ = saved.hash if saved is not None and resumes else digest(config)
     on_gpu = wanted.device != "cpu" and torch.cuda.is_available()
     wished = program.workers_on_gpu if on_gpu else 1
     compute = settle(wanted.device, wanted.threads, wanted.workers, workers_wanted=wished)
@@ -109,13 +57,16 @@ def fit(
     with ExitStack() as stack:
         world = stack.enter_context(join(compute.device))
         opening = partial(open_run, config, program, hash_, world, stack, resumes=resumes)
-        goes_on = resumes or num_restarts() > 0
-        opened = opening() if goes_on else None
-        header = header_of(opened, config.out, world)
-        context = Context(compute=compute, world=world, header=header)
+        opened = opening() if resumes or num_restarts() > 0 else None
+        state, folder = (opened[1] if opened else None), config.out
+        if state is None and saved is not None and saved.start is not None:
+            state, folder = start_from(saved, world), saved.start
+        context = Context(compute=compute, world=world, header=header_of(state, folder, world))
         parts = build(context)
-        monitor = make_monitor(config.monitor, parts.plan, compute, world)
-        states, state = opened or opening()  # a new run touches the disk when all its parts are built
+        check_length(parts.plan, state, saved)
+        monitor = make_monitor(config.monitor, parts.plan.steps_per_epoch, compute, world)
+        states, own = opened or opening()  # a new run touches the disk when all its parts are built
+        state = own or state
         method = placed(parts.method, wanted, compute.device)
         optimiser = parts.optimiser(method.learning())
         first = 0
@@ -124,8 +75,11 @@ def fit(
             parts.feed.restore(state["feed"])
             restore(method, optimiser, state, world)
             first = int(state["step"])
-        introduce(config, program, hash_, context, parts)
+        introduce(config, program, hash_, context, parts, saved)
         sinks = [stack.enter_context(sink) for sink in make_sinks(config, world, first)]
+        if own is None and saved is not None and saved.start is not None:
+            for sink in sinks:
+                sink.write(step=first, starts_from=str(saved.start))
         with listen() as stop, apart():
             run = Run(
                 what=program.what,
@@ -174,17 +128,36 @@ def open_run(
     return states, state
 
 
-def header_of(opened: tuple[States, dict[str, Any] | None] | None, out: Path, world: World) -> EncoderHeader | None:
+def start_from(saved: SavedRun, world: World) -> dict[str, Any]:
+    """Read the last state of the run that a longer one starts from."""
+    assert saved.start is not None
+    folder, hash_ = saved.start, saved.hash
+    state = from_lead(lambda: saved_state(folder, hash_, States(folder)), world)
+    if state is None:
+        raise InputError(
+            f"no state in {folder}: the run was stopped before its first save, and there is nothing to start from"
+        )
+    return state
+
+
+def check_length(plan: Plan, state: dict[str, Any] | None, saved: SavedRun | None) -> None:
+    """Refuse a longer run that is not longer."""
+    if state is not None and saved is not None and saved.start is not None and plan.steps <= state["step"]:
+        raise InputError(
+            f"{saved.start} has come to step {state['step']}, and this run would end at {plan.steps}; give more --train.epochs"
+        )
+
+
+def header_of(state: dict[str, Any] | None, folder: Path, world: World) -> EncoderHeader | None:
     """Return what the encoder of a state says of itself, or None where there is no state.
 
     A state of format 1 leaves that to the encoder file beside it.
     """
-    state = opened[1] if opened else None
     if state is None:
         return None
     if state["header"] is None:
-        return from_lead(lambda: read_file(out / "encoder.safetensors")[0], world)
-    return read_header(out / "state.pt", json.dumps(state["header"]))
+        return from_lead(lambda: read_file(folder / "encoder.safetensors")[0], world)
+    return read_header(folder / "state.pt", json.dumps(state["header"]))
 
 
 def placed(method: Method, wanted: TrainConfig, device: torch.device) -> Method:
@@ -213,61 +186,9 @@ def check_images(feed: Feed, saved: dict[str, Any]) -> None:
         )
 
 
-def introduce(config: TrainingConfig, program: Program, hash_: str, context: Context, parts: Parts) -> None:
-    """Say how this run computes and what is promised of resuming it, and write config.json if it is not there yet."""
-    compute, world = context.compute, context.world
-    if not world.is_lead:
-        return
-    compute.announce()
-    for sentence in [*parts.sentences, *parts.method.explanations()]:
-        say(sentence)
-    where = "eager mode, this device, thread count and number of processes"
-    exact = compute.device.type == "cpu" and not config.train.compile
-    say(
-        f"resuming is bit-exact ({where})"
-        if exact
-        else "resuming is exact in data and schedule, not promised bit for bit"
-    )
-    path = config.out / "config.json"
-    if path.exists():
-        return
-    resolved = {
-        "steps": parts.plan.steps,
-        **parts.resolved,
-        "images": parts.feed.num_images,
-        "world_size": world.size,
-        "device": str(compute.device),
-        "threads": compute.threads,
-        "workers": compute.workers,
-    }
-    facts = {"program": program.name, "hash": hash_, "settings": to_dict(config), "resolved": resolved}
-    write_text(path, json.dumps({**facts, "started_in": str(Path.cwd()), **provenance()}, indent=2) + "\n")
-
-
 def make_sinks(config: TrainingConfig, world: World, first: int) -> list[Journal | TensorBoard]:
     """Return where numbers go: the journal, and TensorBoard where asked for; rank 0 only."""
     if not world.is_lead:
         return []
     views = [TensorBoard(config.out / "logs" / "tensorboard", resume_at=first)] if config.tensorboard else []
     return [Journal(config.out / "metrics.jsonl", resume_at=first), *views]
-
-
-def make_monitor(wanted: MonitorConfig, plan: Plan, compute: Compute, world: World) -> Monitor | None:
-    """Return the retrieval on a labelled set that a run is watched by; all ranks encode a share of its images."""
-    if wanted.every_epochs <= 0:
-        return None
-    if wanted.root is None:
-        raise InputError("--monitor.every-epochs needs a labelled set; give its folder as --monitor.root")
-    labelled = read_benchmark(wanted.name, wanted.root)
-    refuse_faults(labelled, trains=False)
-    from_lead(lambda: refuse_unreadable(labelled, trains=False, quiet=True), world)
-
-    def measure(encoder: Encoder, steps_done: int) -> dict[str, float] | None:
-        sides = encode_sides(encoder, labelled, encoder.preprocess, compute, world=world, quiet=True)
-        if not world.is_lead:
-            return None
-        result = rank_sides(sides)
-        say(f"step {steps_done}: {result_line(result)}")
-        return {key: value for key, value in result.items() if key != "protocol"}
-
-    return Monitor(every=max(round(wanted.every_epochs * plan.steps_per_epoch), 1), measure=measure)

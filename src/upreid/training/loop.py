@@ -14,6 +14,7 @@ from upreid.runtime.distributed import World, averaging
 from upreid.runtime.interrupt import Stop, is_time_to_stop, saving
 from upreid.runtime.seed import stream_key
 from upreid.training.feeds.feed import Feed
+from upreid.training.monitor import RetrievalMonitor
 from upreid.training.prefetch import prefetched
 from upreid.training.recorder import Recorder
 from upreid.training.state import capture, exported, plain
@@ -29,15 +30,6 @@ class Plan:
     steps: int
     steps_per_epoch: int
     lr: Callable[[int], float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Monitor:
-    """Something to measure on the encoder every so many steps; it observes only, so the run is the same without it."""
-
-    every: int
-    measure: Callable[[Encoder, int], dict[str, float] | None]
-    """Called on all ranks with the encoder as it would be exported and the number of steps; rank 0 gets the numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +56,7 @@ class Run:
     stop: Stop
     compute: Compute
     world: World
-    monitor: Monitor | None = None
+    monitor: RetrievalMonitor | None = None
 
 
 def train(run: Run, first: int) -> int:

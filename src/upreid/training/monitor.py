@@ -1,0 +1,48 @@
+"""Retrieval on a labelled set while training; it observes only, so the run is the same without it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from upreid.config.training import Monitor as MonitorConfig
+from upreid.data.benchmarks import read_benchmark
+from upreid.data.benchmarks.checkup import refuse_faults
+from upreid.data.benchmarks.contents import refuse_unreadable
+from upreid.errors import InputError
+from upreid.models.encoder import Encoder
+from upreid.retrieval.evaluation import rank_sides, result_line
+from upreid.retrieval.features import encode_sides
+from upreid.runtime.compute import Compute
+from upreid.runtime.console import say
+from upreid.runtime.distributed import World, from_lead
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalMonitor:
+    """What is measured on the encoder, every so many steps."""
+
+    every: int
+    measure: Callable[[Encoder, int], dict[str, float] | None]
+    """Called on all ranks with the encoder as it would be exported and the number of steps; rank 0 gets the numbers."""
+
+
+def make_monitor(
+    wanted: MonitorConfig, steps_per_epoch: int, compute: Compute, world: World
+) -> RetrievalMonitor | None:
+    """Return the retrieval on a labelled set that a run is watched by; all ranks encode a share of its images."""
+    if wanted.every_epochs <= 0:
+        return None
+    if wanted.root is None:
+        raise InputError("--monitor.every-epochs needs a labelled set; give its folder as --monitor.root")
+    labelled = read_benchmark(wanted.name, wanted.root)
+    refuse_faults(labelled, trains=False)
+    from_lead(lambda: refuse_unreadable(labelled, trains=False, quiet=True), world)
+
+    def measure(encoder: Encoder, steps_done: int) -> dict[str, float] | None:
+        sides = encode_sides(encoder, labelled, encoder.preprocess, compute, world=world, quiet=True)
+        if not world.is_lead:
+            return None
+        result = rank_sides(sides)
+        say(f"step {steps_done}: {result_line(result)}")
+        return {key: value for key, value in result.items() if key != "protocol"}
+
+    return RetrievalMonitor(every=max(round(wanted.every_epochs * steps_per_epoch), 1), measure=measure)

@@ -1,0 +1,64 @@
+"""What a training consists of, and what its parts are built for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from upreid.methods.method import Method
+from upreid.models.encoder import EncoderHeader
+from upreid.runtime.compute import Compute
+from upreid.runtime.console import say
+from upreid.runtime.distributed import World
+from upreid.training.feeds.feed import Feed
+from upreid.training.loop import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A command that trains."""
+
+    name: str
+    """As it is typed; only the same program resumes a run."""
+    what: str
+    """What it does, for progress lines."""
+    workers_on_gpu: int = 8
+    """Processes that read images beside a GPU, where the user does not say."""
+
+
+FIT = Program(name="fit", what="training")
+"""A training that a Python program starts with `upreid.fit`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What the parts of a training are built for."""
+
+    compute: Compute
+    world: World
+    header: EncoderHeader | None
+    """Of the encoder that a resumed run has made so far; None in a new run."""
+
+    def say(self, *sentences: str) -> None:
+        """Say something once for all ranks."""
+        for sentence in sentences if self.world.is_lead else ():
+            say(sentence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a training consists of."""
+
+    method: Method
+    feed: Feed
+    plan: Plan
+    optimiser: Callable[[Sequence[nn.Parameter]], torch.optim.Optimizer]
+    """Makes the optimiser over the parameters that learn, once they are on the device."""
+    sentences: Sequence[str] = ()
+    """What is to be said before the first step."""
+    resolved: dict[str, Any] = field(default_factory=dict)
+    """What config.json is to say beside the settings."""
+    finish: Callable[[], None] | None = None
+    """What follows the last step, called on all ranks."""
