@@ -48,6 +48,17 @@ def test_two_ranks_go_on_as_they_began(curves: ModuleType, corpus: Path, tmp_pat
     assert curves.first_difference(resumed, whole, ranks=2) is None
 
 
+@pytest.mark.ranks
+def test_the_journal_of_two_ranks_holds_the_losses_of_the_whole_batch(
+    curves: ModuleType, corpus: Path, tmp_path: Path
+) -> None:
+    """Two ranks with two BatchNorm groups each are one process with four, up to rounding."""
+    here = curves.Checkout(source=ROOT, runs=tmp_path)
+    two, one = (curves.journal(curves.train(here, name, corpus), losses=True) for name in ("two-ranks", "laptop"))
+    for ours, theirs in zip(two, one, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3)
+
+
 @pytest.mark.parametrize(("name", "other"), [("laptop", "one-worker"), ("bot", "bot-one-worker")])
 def test_a_worker_changes_nothing(curves: ModuleType, corpus: Path, tmp_path: Path, name: str, other: str) -> None:
     here = curves.Checkout(source=ROOT, runs=tmp_path)
