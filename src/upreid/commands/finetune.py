@@ -26,7 +26,7 @@ from upreid.training.feeds.labelled import LabelledFeed
 from upreid.training.launch import fit
 from upreid.training.loop import Plan
 from upreid.training.optimiser import make_optimiser
-from upreid.training.parts import Context, Parts, Program
+from upreid.training.parts import Context, Program, TrainingParts
 from upreid.training.saved import saved_run
 from upreid.types import Preprocess
 
@@ -52,7 +52,7 @@ def resume(folder: Path, flags: Sequence[str] = ()) -> int:
     return fit(lambda context: parts(saved.config, context), saved.config, program=PROGRAM, saved=saved)
 
 
-def parts(config: FinetuneConfig, context: Context) -> Parts:
+def parts(config: FinetuneConfig, context: Context) -> TrainingParts:
     """Build what a fine-tuning consists of; everything that can go wrong before the first step goes wrong here."""
     check_head(config)
     labelled = open_benchmark(config.data.name, config.data.root, quiet=not context.world.is_lead)
@@ -90,7 +90,7 @@ def parts(config: FinetuneConfig, context: Context) -> Parts:
         f"{facts['training_images']} images of {facts['training_people']} people, "
         f"{plan.steps_per_epoch} steps per epoch, {plan.steps} steps"
     )
-    return Parts(
+    return TrainingParts(
         method=method,
         feed=feed,
         plan=plan,

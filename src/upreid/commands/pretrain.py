@@ -17,7 +17,7 @@ from upreid.training.feeds.unlabelled import UnlabelledFeed
 from upreid.training.launch import fit
 from upreid.training.loop import Plan
 from upreid.training.optimiser import make_optimiser
-from upreid.training.parts import Context, Parts, Program
+from upreid.training.parts import Context, Program, TrainingParts
 from upreid.training.saved import saved_run
 
 PROGRAM = Program(name="pretrain", what="pre-training", workers_on_gpu=8)
@@ -39,7 +39,7 @@ def resume(folder: Path, flags: Sequence[str] = ()) -> int:
     return fit(lambda context: parts(saved.config, context), saved.config, program=PROGRAM, saved=saved)
 
 
-def parts(config: PretrainConfig, context: Context) -> Parts:
+def parts(config: PretrainConfig, context: Context) -> TrainingParts:
     """Build what a pre-training consists of."""
     wanted, world = config.data, context.world
     source = open_source(wanted.root, cfs_share=wanted.cfs_share, patience=wanted.patience)
@@ -59,7 +59,7 @@ def parts(config: PretrainConfig, context: Context) -> Parts:
     )
     plan, optim = plan_of(config, per_epoch), config.optim
     momentum = {"momentum": optim.momentum, "weight_decay": optim.weight_decay}
-    return Parts(
+    return TrainingParts(
         method=method,
         feed=feed,
         plan=plan,

@@ -10,12 +10,12 @@ from upreid.runtime.compute import Compute
 from upreid.runtime.console import say
 from upreid.runtime.files import write_text
 from upreid.runtime.provenance import provenance
-from upreid.training.parts import Context, Parts, Program
+from upreid.training.parts import Context, Program, TrainingParts
 from upreid.training.saved import SavedRun
 
 
 def introduce(
-    config: TrainingConfig, program: Program, hash_: str, context: Context, parts: Parts, saved: SavedRun | None
+    config: TrainingConfig, program: Program, hash_: str, context: Context, parts: TrainingParts, saved: SavedRun | None
 ) -> None:
     """Say how this run computes and what is promised of resuming it, and write config.json if it is not there yet."""
     compute, world = context.compute, context.world

@@ -25,7 +25,7 @@ from upreid.training.feeds.feed import Feed
 from upreid.training.introduction import introduce
 from upreid.training.loop import Plan, Run, train
 from upreid.training.monitor import make_monitor
-from upreid.training.parts import FIT, Context, Parts, Program
+from upreid.training.parts import FIT, Context, Program, TrainingParts
 from upreid.training.recorder import Recorder, TensorBoard
 from upreid.training.saved import SavedRun, saved_state
 from upreid.training.state import restore
@@ -34,7 +34,7 @@ from upreid.training.step import Precision
 
 
 def fit(
-    build: Callable[[Context], Parts],
+    build: Callable[[Context], TrainingParts],
     config: TrainingConfig,
     *,
     program: Program = FIT,

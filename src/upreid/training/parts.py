@@ -48,7 +48,7 @@ class Context:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class TrainingParts:
     """What a training consists of."""
 
     method: Method
