@@ -37,16 +37,17 @@ def fit(
     build: Callable[[Context], TrainingParts],
     config: TrainingConfig,
     *,
+    resumes: bool = False,
     program: Program = FIT,
     saved: SavedRun | None = None,
 ) -> int:
-    """Train from the start, or from the last state of a saved run.
+    """Train from the start, or with `resumes` from the last state in the folder of the same configuration.
 
-    `build` makes the parts, on every rank. `saved` is the run that is resumed, or that a new and longer run starts from. Returns
-    the exit code: 0, or 128 + the signal that asked to stop. Whatever can be known before the first step is refused before it,
-    and then nothing of the run is left on the disk.
+    `build` makes the parts, on every rank. `saved` is what a command knows of the run that it resumes, or that a new and longer
+    run starts from. Returns the exit code: 0, or 128 + the signal that asked to stop. Whatever can be known before the first
+    step is refused before it, and then nothing of the run is left on the disk.
     """
-    wanted, resumes = config.train, saved is not None and saved.start is None
+    wanted, resumes = config.train, resumes or (saved is not None and saved.start is None)
     hash_ = saved.hash if saved is not None and resumes else digest(config)
     on_gpu = wanted.device != "cpu" and torch.cuda.is_available()
     wished = program.workers_on_gpu if on_gpu else 1
