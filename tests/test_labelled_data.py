@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from upreid.__main__ import main
+from upreid.cli import main
 from upreid.training.feeds import labelled
 
 SMALL = ["--random.channels", "8", "--random.height", "32", "--random.width", "16", "--input.pad", "2"]

@@ -4,14 +4,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from upreid.methods.method import Method
     from upreid.models.encoder import load_encoder
     from upreid.retrieval.metrics import evaluate_features
     from upreid.retrieval.rerank import rerank
+    from upreid.training.launch import fit
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate_features", "load_encoder", "rerank"]
+__all__ = ["Method", "__version__", "evaluate_features", "fit", "load_encoder", "rerank"]
 
 HOMES = {
+    "Method": "upreid.methods.method",
+    "fit": "upreid.training.launch",
     "load_encoder": "upreid.models.encoder",
     "evaluate_features": "upreid.retrieval.metrics",
     "rerank": "upreid.retrieval.rerank",

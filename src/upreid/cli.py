@@ -138,8 +138,8 @@ def dispatch(words: list[str]) -> int:
     if schema:
         kind = getattr(import_module(f"upreid.config.{module}"), schema)
         config = parse(kind, rest, program=name, places=command.places)
-    elif run := resumed(name, rest):
-        return import_module(f"upreid.{command.module}").resume(run)
+    elif going_on := resumed(name, rest):
+        return import_module(f"upreid.{command.module}").resume(*going_on)
     else:
         config = parse_training(name, rest)
     code = import_module(f"upreid.{command.module}").run(config)
@@ -157,8 +157,8 @@ def usage() -> str:
     )
 
 
-def resumed(name: str, words: Sequence[str]) -> Path | None:
-    """Return the run that `--resume RUN` names; None where there is no such flag."""
+def resumed(name: str, words: Sequence[str]) -> tuple[Path, list[str]] | None:
+    """Return the run that `--resume RUN` names, and the flags around it; None where there is no such flag."""
     places = [place for place, word in enumerate(words) if word.partition("=")[0] == "--resume"]
     if not places:
         return None
@@ -168,12 +168,12 @@ def resumed(name: str, words: Sequence[str]) -> Path | None:
         run = rest.pop(places[0])
     if not run:
         raise InputError(f"upreid {name} --resume needs the folder of a run, as in: upreid {name} --resume RUN")
-    if rest:
+    if rest and not rest[0].startswith("--"):
         raise InputError(
-            f"upreid {name} --resume takes the folder of a run and nothing else, and got '{rest[0]}': a run goes on as "
-            f"it was begun"
+            f"upreid {name} --resume takes the folder of a run and flags that decide no number, and got '{rest[0]}': a run "
+            f"goes on as it was begun"
         )
-    return Path(run).expanduser()
+    return Path(run).expanduser(), rest
 
 
 def is_reader_gone(error: OSError) -> bool:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import upreid
-from upreid.__main__ import main
+from upreid.cli import main
 from upreid.config.methods import METHODS, MethodEntry
 
 HERE = Path(__file__).parent

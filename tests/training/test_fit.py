@@ -63,7 +63,7 @@ def parts(pictures: Path, context: Context) -> TrainingParts:
 
 
 def config(out: Path) -> TrainingConfig:
-    train = TrainConfig(epochs=1, save_every=3, device="cpu", threads=1, workers=0)
+    train = TrainConfig(epochs=1.0, save_every=3, device="cpu", threads=1, workers=0)
     return TrainingConfig(recipe="none", method="brightness", out=out, train=train)
 
 

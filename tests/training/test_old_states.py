@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from upreid.__main__ import main
+from upreid.cli import main
 from upreid.config.files import to_flags
 from upreid.models.encoder import load_encoder
 from upreid.training.state import upgrade
@@ -37,9 +37,8 @@ def test_a_run_saved_in_format_1_goes_on_as_a_new_run_goes(
     shutil.copytree(SAVED / program, corpus / program)
     assert main([program, "--resume", program]) == 0
     settings = json.loads((SAVED / program / "config.json").read_text())["settings"]
-    flags = to_flags(settings | {"out": f"{program}-whole"})
-    recipe = flags.index("--recipe")
-    assert main([program, flags[recipe + 1], *flags[:recipe], *flags[recipe + 2 :]]) == 0
+    recipe = settings.pop("recipe")
+    assert main([program, recipe, *to_flags(settings | {"out": f"{program}-whole"})]) == 0
     resumed, whole = (load_encoder(Path(name) / "encoder.safetensors") for name in (program, f"{program}-whole"))
     assert_close(resumed.state_dict(), whole.state_dict(), rtol=1e-3, atol=1e-4)  # processors round differently
     assert resumed.header == whole.header

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from upreid.__main__ import main
+from upreid.cli import main
 
 TINY = "--model.channels 4 --train.batch 8 --model.bn-groups 2 --contrast.queue 16 --train.steps 6 --train.save-every 3"
 ALONE = "--train.threads 1 --train.workers 0 --train.device cpu"

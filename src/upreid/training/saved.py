@@ -7,8 +7,8 @@ from typing import Any
 
 from upreid.config.command_line import parse
 from upreid.config.files import digest, read_json, to_dict, to_flags
-from upreid.config.flag_tables import flat
 from upreid.config.methods import schema_of
+from upreid.config.recipe import flat
 from upreid.config.training import TrainingConfig
 from upreid.errors import DataError, InputError
 from upreid.models.encoder import read_file
