@@ -31,8 +31,8 @@ format: $(READY)
 	$(BIN)/ruff check --fix src tests benchmarks docs scripts
 	$(BIN)/ruff format src tests benchmarks docs scripts
 
-bench: $(READY)  ## programs that measure, each against a named baseline in the same run; a minute or two each
-	set -e; for program in benchmarks/[a-z]*.py; do echo "== $$program"; $(BIN)/python $$program; done
+bench: $(READY)  ## programs that measure, each against a named baseline in the same run; a minute or two each (benchmarks/gpu.py is for GPUs)
+	set -e; for program in $(filter-out benchmarks/gpu.py,$(wildcard benchmarks/[a-z]*.py)); do echo "== $$program"; $(BIN)/python $$program; done
 
 clean:
 	rm -rf $(VENV) demo

@@ -43,7 +43,7 @@ class Plain:
                     original = embed(self.key_encoder, self.batch["original"])
                 consistency = contrast(query, original, self.originals, self.config.consistency.temperature)
                 loss = loss + self.config.consistency.weight * consistency
-            if "query_patches" in self.batch and "key_patches" in self.batch:
+            if "query_patches" in self.batch:
                 patches = self.patches(self.encoder, self.batch["query_patches"])
                 with torch.no_grad():
                     key_patches = self.patches(self.key_encoder, self.batch["key_patches"])
@@ -58,11 +58,17 @@ class Plain:
             self.originals[:, : len(original)] = original.T.float()
 
     def patches(self, parts: nn.ModuleDict, pictures: Tensor) -> Tensor:
-        """Embed the parts of each picture's feature map."""
+        """Embed patches by themselves, or the parts of each picture's last feature map."""
         backbone: Any = parts["backbone"]
         wanted = self.config.intrinsic
-        maps = F.adaptive_avg_pool2d(backbone.forward_features(pictures.flatten(0, 1)), (wanted.rows, wanted.columns))
-        return F.normalize(parts["patch"](maps.flatten(2).transpose(1, 2)).float(), dim=2)
+        if wanted.source == "pixels":
+            features = backbone(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])
+        else:
+            maps = backbone.forward_features(pictures.flatten(0, 1))
+            if maps.ndim == 3:  # tokens of a transformer
+                maps = maps[:, backbone.num_prefix_tokens :].mT.unflatten(2, backbone.patch_embed.grid_size)
+            features = F.adaptive_avg_pool2d(maps, (wanted.rows, wanted.columns)).flatten(2).mT
+        return F.normalize(parts["patch"](features).float(), dim=2)
 
     def intrinsic(self, query: Tensor, key: Tensor) -> Tensor:
         """Reading i-a: against the other patches of the image."""

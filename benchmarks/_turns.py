@@ -7,7 +7,7 @@ an idle device to an idle device.
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,30 +17,30 @@ from torch.utils.flop_counter import FlopCounterMode
 
 Work = Callable[[], object]
 Seconds = dict[str, list[float]]
-"""Of each candidate, in each round."""
+"""Seconds of each candidate in each round."""
 
 
-def seconds_of(work: Work, device: torch.device) -> float:
-    """Do the work once."""
-    if device.type == "cpu":
-        started = time.process_time()
+def seconds_of(work: Work, device: torch.device, repeats: int = 1) -> float:
+    """Do the work so many times in a row; return the seconds of one time."""
+    on_gpu, clock = device.type == "cuda", time.perf_counter if device.type == "cuda" else time.process_time
+    if on_gpu:
+        torch.cuda.synchronize(device)
+    started = clock()
+    for _ in range(repeats):
         work()
-        return time.process_time() - started
-    torch.cuda.synchronize(device)
-    started = time.perf_counter()
-    work()
-    torch.cuda.synchronize(device)
-    return time.perf_counter() - started
+    if on_gpu:
+        torch.cuda.synchronize(device)
+    return (clock() - started) / repeats
 
 
-def take_turns(candidates: dict[str, Work], rounds: int, device: torch.device) -> Seconds:
-    """Run every candidate once to warm up, then once in each round."""
+def take_turns(candidates: Mapping[str, Work], rounds: int, device: torch.device, repeats: int = 1) -> Seconds:
+    """Run every candidate once to warm up, then `repeats` times in each round."""
     for work in candidates.values():
         work()
     seconds: Seconds = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, work in candidates.items():
-            seconds[name].append(seconds_of(work, device))
+            seconds[name].append(seconds_of(work, device, repeats))
     return seconds
 
 

@@ -15,22 +15,12 @@ import argparse
 import resource
 
 import torch
-from torch import Tensor
 
 from _plain import Plain, lightly_moco
+from _steps import pretraining, read
 from _turns import Seconds, Work, operations, peak_memory, peak_work, ratio, take_turns
-from upreid.commands.pretrain import method_of
-from upreid.config.command_line import parse
 from upreid.config.pretrain import MocoV2Config
-from upreid.config.recipe import read_recipe
-from upreid.data.augment import PatchView
-from upreid.methods.method import Method
-from upreid.methods.pretraining import Setup
 from upreid.runtime.compute import settle
-from upreid.training.launch import placed
-from upreid.training.optimiser import make_optimiser
-from upreid.training.step import Precision, train_step
-from upreid.types import Views
 
 MOCO, UPREID = "MoCo v2", "UP-ReID"
 PLAIN_MOCO, PLAIN_UPREID, LIGHTLY = "MoCo v2, straightforward", "UP-ReID, straightforward", "MoCo v2, lightly"
@@ -39,54 +29,26 @@ SIZES = (128, 64), (256, 128)
 CPU_BATCH = {SIZES[0]: 64, SIZES[1]: 16}
 
 
-def read(recipe: str, size: tuple[int, int], given: argparse.Namespace) -> MocoV2Config:
-    """A recipe at another size, with one BatchNorm group."""
-    words = ["--recipe", recipe, *read_recipe(recipe, "pretrain"), "--data.root", "none", "--out", "none"]
+def config_of(recipe: str, size: tuple[int, int], given: argparse.Namespace) -> MocoV2Config:
+    """Read a recipe at another size, with one BatchNorm group."""
     batch = given.batch or CPU_BATCH[size]
     shape = ["--augment.height", size[0], "--augment.width", size[1], "--train.batch", batch, "--model.bn-groups", 1]
     how = ["--train.device", given.device, "--train.compile" if given.compile else "--train.no-compile"]
-    return parse(MocoV2Config, [*words, *map(str, shape), *how], program="pretrain")
+    return read(MocoV2Config, "pretrain", recipe, [*shape, *how])
 
 
-def build(config: MocoV2Config) -> tuple[Method, torch.optim.Optimizer]:
-    """The method of one process, and its optimiser."""
-    compute = settle(config.train.device, 1, 0, workers_wanted=0)
-    setup = Setup(device=compute.device, num_images=100_000, steps_per_epoch=1)
-    method, optim = placed(method_of(config, setup), config.train, compute.device), config.optim
-    how = {"momentum": optim.momentum, "weight_decay": optim.weight_decay}
-    return method, make_optimiser(optim.name, method.learning(), lr=optim.lr, **how)
-
-
-def noise_views(config: MocoV2Config, method: Method, device: torch.device) -> Views:
-    """Noise in the shapes of one step of UP-ReID."""
-    height, width = config.augment.height, config.augment.width
-    patches = method.views()["query_patches"]
-    assert isinstance(patches, PatchView)
-    grid = patches.grid
-
-    def noise(*shape: int) -> Tensor:
-        return torch.randn(config.train.batch, *shape, device=device)
-
-    whole = 3, height, width
-    patch = grid.num_patches, 3, *grid.patch_size(height, width)
-    views = {name: noise(*whole) for name in ("query", "key", "original")}
-    return {**views, **{name: noise(*patch) for name in ("query_patches", "key_patches")}}
-
-
-def candidates(config: MocoV2Config, moco_config: MocoV2Config) -> dict[str, Work]:
-    """Every step that is measured, by name."""
-    method, optimiser = build(config)
-    moco, moco_optimiser = build(moco_config)
-    device = next(method.parameters()).device
-    views, precision = noise_views(config, method, device), Precision(device=device, bf16=config.train.bf16)
-    two = {name: views[name] for name in ("query", "key")}
+def candidates(config: MocoV2Config, moco_config: MocoV2Config, device: torch.device) -> dict[str, Work]:
+    """Build every step that is measured, by name."""
+    upreid = pretraining(config, device)
+    two = {name: upreid.views[name] for name in ("query", "key")}
+    autocast = upreid.precision.autocast
     steps: dict[str, Work] = {
-        PLAIN_MOCO: Plain(config, two, precision.autocast).step,
-        MOCO: lambda: train_step(moco, moco.student, two, 0, moco_optimiser, precision=precision),
-        PLAIN_UPREID: Plain(config, views, precision.autocast).step,
-        UPREID: lambda: train_step(method, method.student, views, 0, optimiser, precision=precision),
+        PLAIN_MOCO: Plain(config, two, autocast).step,
+        MOCO: pretraining(moco_config, device, two),
+        PLAIN_UPREID: Plain(config, upreid.views, autocast).step,
+        UPREID: upreid,
     }
-    lightly = lightly_moco(config, two, precision.autocast)
+    lightly = lightly_moco(config, two, autocast)
     return steps if lightly is None else steps | {LIGHTLY: lightly}
 
 
@@ -121,8 +83,8 @@ def main() -> None:
     torch.set_num_threads(1)
     device = settle(given.device, 1, 0, workers_wanted=0).device
     for size in SIZES:
-        config = read(given.recipe, size, given)
-        steps = candidates(config, read(f"moco-{given.recipe}", size, given))
+        config = config_of(given.recipe, size, given)
+        steps = candidates(config, config_of(f"moco-{given.recipe}", size, given), device)
         dtype = torch.bfloat16 if config.train.bf16 else torch.float32
         print(f"{given.recipe}, {size[0]}x{size[1]}, batch {config.train.batch}, {device}, {dtype}")
         peaks = peak_work(device, dtype)

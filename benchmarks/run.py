@@ -12,27 +12,24 @@ seconds than its step. Both are reported in CPU seconds, which other work length
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from upreid.commands.pretrain import method_of
+from _steps import Step, read
+from upreid.commands.pretrain import parts
 from upreid.commands.synth import synthesise
-from upreid.config.command_line import parse
 from upreid.config.pretrain import MocoV2Config
-from upreid.config.recipe import read_recipe
-from upreid.data.sources.recognise import open_source
-from upreid.methods.pretraining import Setup, preprocess
 from upreid.runtime.compute import Compute, settle
+from upreid.runtime.distributed import ALONE
 from upreid.synthetic.settings import CorpusSettings
 from upreid.training.feeds.unlabelled import UnlabelledFeed
-from upreid.training.launch import placed
-from upreid.training.optimiser import make_optimiser
+from upreid.training.launch import Context, placed
 from upreid.training.prefetch import prefetched
-from upreid.training.step import Precision, train_step
-from upreid.types import Views
+from upreid.training.step import Precision
 
 Spent = NDArray[np.float64]
 """Seconds of the clock, CPU seconds of this process."""
@@ -41,73 +38,47 @@ STEPS_TO_START = 5
 """Before the clock runs: the worker starts, and what it has made ahead is used up."""
 
 
-def read(given: argparse.Namespace, recipe: str, data: Path) -> MocoV2Config:
-    """The recipe on these images."""
-    words = ["--recipe", recipe, *read_recipe(recipe, "pretrain"), "--data.root", str(data), "--out", "none"]
-    batch = ["--train.batch", str(given.batch)] if given.batch else []
-    return parse(MocoV2Config, [*words, *batch, "--train.device", given.device], program="pretrain")
-
-
 class Run:
     """What a run is made of, without its files."""
 
     def __init__(self, config: MocoV2Config, compute: Compute) -> None:
         self.config, self.compute = config, compute
-        self.images = open_source(config.data.root, cfs_share=config.data.cfs_share, patience=config.data.patience)
-        setup = Setup(device=compute.device, num_images=len(self.images), steps_per_epoch=1)
-        self.method = placed(method_of(config, setup), config.train, compute.device)
-        optim, how = config.optim, {"momentum": config.optim.momentum, "weight_decay": config.optim.weight_decay}
-        self.optimiser = make_optimiser(optim.name, self.method.learning(), lr=optim.lr, **how)
-        self.precision = Precision(device=compute.device, bf16=config.train.bf16)
-        self.views: Views | None = None
-
-    def feed(self, compute: Compute) -> UnlabelledFeed:
-        """The feed of the run, with so many workers."""
-        train = self.config.train
-        return UnlabelledFeed(
-            self.images,
-            self.method.views(),
-            preprocess=preprocess(self.config),
-            batch=train.batch,
-            seed=train.seed,
-            compute=compute,
-        )
-
-    def step(self, views: Views, number: int) -> None:
-        """One step, as the loop does it."""
-        train_step(self.method, self.method.student, views, number, self.optimiser, precision=self.precision)
+        made = parts(config, Context(compute=compute, world=ALONE, header=None))
+        assert isinstance(made.feed, UnlabelledFeed)
+        self.feed = made.feed
+        method = placed(made.method, config.train, compute.device)
+        precision = Precision(device=compute.device, bf16=config.train.bf16)
+        self.step = Step(method, made.optimiser(method.learning()), {}, precision)
 
     def with_data(self, steps: int) -> Spent:
-        """So many steps, each with views of its own."""
-        last = STEPS_TO_START + steps
-        feed = self.feed(self.compute)
+        """Do so many steps, each with views of its own, as the loop does."""
+        prepare, last = prefetched(self.feed.prepare, self.compute.device), STEPS_TO_START + steps
         began = self.now()
-        prepare = prefetched(feed.prepare, self.compute.device)
-        for number, views in enumerate(map(prepare, feed.batches(0, last))):
+        for number, views in enumerate(map(prepare, self.feed.batches(0, last))):
             if number == STEPS_TO_START:
                 began = self.now()
-            self.step(views, number)
-            self.views = views
+            self.step.views = views
+            self.step()
         return self.now() - began
 
     def alone(self, steps: int) -> Spent:
-        """So many steps on the last views."""
-        assert self.views is not None
+        """Do so many steps on the last views."""
         began = self.now()
-        for number in range(steps):
-            self.step(self.views, number)
+        for _ in range(steps):
+            self.step()
         return self.now() - began
 
     def making(self, steps: int) -> Spent:
         """Read, decode and (on a CPU) augment the batches of so many steps in this process."""
-        here = Compute(device=self.compute.device, threads=1, workers=0)
+        self.feed.compute = replace(self.compute, threads=1, workers=0)
         began = self.now()
-        for _ in self.feed(here).batches(0, steps):
+        for _ in self.feed.batches(0, steps):
             pass
+        self.feed.compute = self.compute
         return self.now() - began
 
     def now(self) -> Spent:
-        """The clocks, when the device is idle."""
+        """Read the clocks when the device is idle."""
         if self.compute.device.type == "cuda":
             torch.cuda.synchronize(self.compute.device)
         return np.array([time.perf_counter(), time.process_time()])
@@ -117,7 +88,9 @@ def measure(given: argparse.Namespace, recipe: str, data: Path) -> None:
     """Take turns, and print medians."""
     compute = settle(given.device, None, None, workers_wanted=8 if torch.cuda.is_available() else 1)
     torch.set_num_threads(compute.threads)
-    run, steps = Run(read(given, recipe, data), compute), given.steps
+    batch = ["--train.batch", given.batch] if given.batch else []
+    flags = ["--data.root", data, *batch, "--train.device", given.device]
+    run, steps = Run(read(MocoV2Config, "pretrain", recipe, flags), compute), given.steps
     turns = np.array([(run.with_data(steps), run.alone(steps), run.making(steps)) for _ in range(given.rounds)])
     whole, alone, making = turns[:, 0], turns[:, 1], turns[:, 2]  # each [rounds, clock and CPU]
     kept, cpu_kept = np.median(alone / whole, axis=0)

@@ -1,5 +1,6 @@
 import json
 import threading
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from upreid.methods.schedule import cosine, ramp, staircase, warm_up, warmup_cos
 from upreid.runtime.files import write_aside, write_text
 from upreid.runtime.folder import claim, wait_until_free
 from upreid.runtime.journal import Journal, read_journal
+from upreid.runtime.provenance import provenance
 from upreid.runtime.seed import permutation, uniforms
 from upreid.training.recorder import Recorder
 from upreid.training.states import in_bytes, load_state
@@ -173,3 +175,18 @@ def test_schedules_at_their_corners() -> None:
     plateau = [cosine(step, first=30, total=60, last=0.5) for step in (0, 30, 45, 60, 99)]
     assert plateau == pytest.approx([1, 1, 0.75, 0.5, 0.5])
     assert json.dumps(factors)
+
+
+def test_a_source_tree_says_where_a_result_comes_from_without_being_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = metadata.version
+
+    def version(name: str) -> str:
+        if name == "upreid":
+            raise metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    versions = provenance()["versions"]
+    assert isinstance(versions, dict)
+    assert versions["upreid"] is None
+    assert versions["torch"]

@@ -11,10 +11,18 @@ def provenance() -> dict[str, object]:
     """Versions of what computes, the commit of our source where there is one, and the machine."""
     packages = ("upreid", "torch", "torchvision", "timm", "numpy", "pillow")
     return {
-        "versions": {name: metadata.version(name) for name in packages},
+        "versions": {name: version(name) for name in packages},
         "commit": commit(),
         "hardware": hardware(),
     }
+
+
+def version(package: str) -> str | None:
+    """Return the version of a package, or None where it is not installed: our own source runs without that, too."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def commit() -> str | None:
