@@ -18,8 +18,8 @@ test: $(READY)  ## everything, the slow tests too
 test-fast: $(READY)  ## under three minutes
 	$(TESTS) -m "not slow"
 
-faults: $(READY)  ## kills, damage, full disks, hostile files; ROUNDS=20 repeats the random ones more often
-	$(TESTS) tests/faults tests/data/sources tests/test_pack.py --fault-rounds $(or $(ROUNDS),2)
+faults: $(READY)  ## kills, damage, full disks, hanging loaders, hostile files; ROUNDS=20 repeats the random ones more often
+	$(TESTS) tests/faults tests/data/test_loading.py tests/data/sources tests/test_pack.py --fault-rounds $(or $(ROUNDS),2)
 
 check: $(READY)  ## style, types, arrows between modules
 	$(BIN)/ruff check src tests benchmarks docs scripts

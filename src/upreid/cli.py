@@ -1,7 +1,6 @@
 """The command line: one table of commands; usage, help and dispatch come out of it. Nothing heavy is imported before parsing."""
 
 import os
-import re
 import select
 import sys
 from collections.abc import Sequence
@@ -10,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 
 from upreid.errors import InputError, UpreidError, in_one_line, nearest
-from upreid.runtime.faults import in_words
 from upreid.runtime.launcher import num_ranks, rank
 
 STANDARD_OUTPUT = 1
@@ -101,11 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = dispatch(words)
         sys.stdout.flush()
     except UpreidError as error:
-        complain(last_line(error), alone=error.is_of_one_rank)
-    except RuntimeError as error:
-        if (line := in_words(error)) is None:
-            raise
-        complain(line, alone=True)
+        complain(str(error), alone=error.is_of_one_rank)
+        return error.exit_code
     except OSError as error:  # full disk, missing permission: the system's words name the file
         if is_reader_gone(error):
             return 141  # 128 + SIGPIPE, as other programs end whose reader (`| head`) has seen enough
@@ -193,8 +188,3 @@ def complain(line: str, *, alone: bool = False) -> None:
     if rank() == 0 or alone:
         who = f"rank {rank()}: " if num_ranks() > 1 and alone else ""
         print(f"upreid: error: {who}{in_one_line(line)}", file=sys.stderr)
-
-
-def last_line(error: UpreidError) -> str:
-    """An error that crossed a loader's worker carries that worker's traceback above its message."""
-    return re.split(r"upreid\.errors\.\w+: ", str(error))[-1].strip() or repr(error)

@@ -1,5 +1,7 @@
 """What may go wrong without being a defect of ours, each said in one line; everything else keeps its traceback."""
 
+from signal import SIGTERM
+
 
 class UpreidError(Exception):
     """The family: the command line prints the message as one line on standard error, and exits with code 2.
@@ -7,6 +9,7 @@ class UpreidError(Exception):
     A message has three parts: what came, what was expected, what to do.
     """
 
+    exit_code = 2
     is_of_one_rank = False
     """Whether the other processes of the group know nothing of it, so that this one must speak."""
 
@@ -24,6 +27,14 @@ class DataError(UpreidError, ValueError):
 
 class RunError(UpreidError, RuntimeError):
     """What happened to a run: memory or disk ran out, a process of the group is gone, a loss is not finite."""
+
+
+class Stopped(RunError):  # noqa: N818 - what was asked for, and no fault
+    """A signal asked the program to stop, and where it was, it could not go on to the place at which it looks."""
+
+    def __init__(self, message: str, signal: int = SIGTERM) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal
 
 
 def in_one_line(words: str) -> str:

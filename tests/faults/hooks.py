@@ -5,12 +5,16 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from upreid.data import dataset, loading
+from upreid.data.decode import decode_bytes
+from upreid.errors import DataError
 from upreid.losses.contrast import info_nce
 from upreid.methods import moco_v2
 from upreid.models import encoder
@@ -107,3 +111,40 @@ def defect(_: None) -> None:
         raise RuntimeError("a defect")
 
     moco_v2.info_nce = broken
+
+
+def in_the_reading_of(number: int, act: Callable[[], None]) -> None:
+    """Do something in the place of the so-manyth image that a process reads."""
+    reads = count(1)
+
+    def read(*given: Any, **settings: Any) -> Any:
+        if next(reads) == number:
+            act()
+        return decode_bytes(*given, **settings)
+
+    dataset.decode_bytes = read
+
+
+def worker_that_hangs(step: int) -> None:
+    """A worker does not come back from reading an image of a step, with batches of 4."""
+    in_the_reading_of(4 * step + 1, lambda: time.sleep(3600))
+
+
+def worker_that_hangs_and_is_not_waited_for(step: int) -> None:
+    """The same, where a batch may take a second and not five minutes."""
+    loading.SECONDS_OF_WORK = 1.0
+    worker_that_hangs(step)
+
+
+def defect_in_a_worker(_: None) -> None:
+    """An error that nobody foresaw."""
+    in_the_reading_of(30, lambda: raise_(ZeroDivisionError("a defect")))
+
+
+def refusal_in_a_worker(_: None) -> None:
+    """An error in words for the user."""
+    in_the_reading_of(30, lambda: raise_(DataError("the storage is gone")))
+
+
+def raise_(error: Exception) -> None:
+    raise error

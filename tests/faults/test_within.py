@@ -23,7 +23,7 @@ def test_a_worker_that_dies_stops_the_run_in_one_line_and_it_can_go_on(
         os.kill(worker, signal.SIGKILL)
     assert child.wait() == 2, child.words()
     assert "Traceback" not in child.words()
-    assert "a process that reads images was killed" in child.last_line()
+    assert "a process that reads images was killed (SIGKILL)" in child.last_line()
     assert "--train.workers" in child.last_line()
     assert "--resume" in child.last_line()
     assert States(out).load()["step"] >= 5

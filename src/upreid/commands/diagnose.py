@@ -42,6 +42,7 @@ from upreid.retrieval.geometry import alignment, camera_bias, patch_discriminati
 from upreid.runtime.compute import Compute, settle
 from upreid.runtime.console import progress, say
 from upreid.runtime.distributed import ALONE
+from upreid.runtime.faults import machine_faults
 from upreid.runtime.files import write_text
 from upreid.training.feeds.unlabelled import UnlabelledFeed
 from upreid.training.saved import saved_run, saved_state
@@ -124,6 +125,7 @@ def length_of_gradient(loss: Tensor, parameters: Sequence[nn.Parameter]) -> floa
     return torch.stack([part.float().norm() for part in parts if part is not None]).norm().item()
 
 
+@machine_faults()
 def run(config: DiagnoseConfig) -> dict[str, Any]:
     """Measure, print, and save where `out` says; return what was saved."""
     compute = settle(config.device, config.threads, config.workers, workers_wanted=1)

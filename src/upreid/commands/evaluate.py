@@ -20,7 +20,8 @@ from upreid.retrieval.ranked_page import NUM_SHOWN, PAGE_MARK, ranked_page
 from upreid.retrieval.settings import Ranking
 from upreid.runtime.compute import settle
 from upreid.runtime.console import say
-from upreid.runtime.distributed import apart, from_lead, join
+from upreid.runtime.distributed import from_lead, join
+from upreid.runtime.faults import errors_of_one_rank
 from upreid.runtime.figures import require_pages
 from upreid.runtime.files import check_target, write_text
 from upreid.types import Preprocess
@@ -39,7 +40,7 @@ def run(config: EvaluateConfig) -> None:
         path = encoder_file(config.encoder)
         encoder = rebuild(path, *from_lead(lambda: read_file(path), world), device=compute.device)
         pixels = preprocess(config, encoder, quiet=not world.is_lead)
-        with apart():
+        with errors_of_one_rank():
             how = labelled, pixels, compute, config, world
             sides = encode_sides(encoding(encoder, config), *how, batch=config.batch)
         if world.is_lead:

@@ -56,6 +56,7 @@ def parts(config: PretrainConfig, context: Context) -> TrainingParts:
         compute=context.compute,
         world=world,
         unreadable_share=wanted.unreadable_share,
+        patience=wanted.patience,
     )
     plan, optim = plan_of(config, per_epoch), config.optim
     momentum = {"momentum": optim.momentum, "weight_decay": optim.weight_decay}

@@ -15,6 +15,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from upreid.errors import InputError, UpreidError
+from upreid.runtime.faults import machine_faults
 from upreid.runtime.launcher import is_one_node, num_ranks, num_restarts
 
 Result = TypeVar("Result")
@@ -49,7 +50,8 @@ ALONE = World()
 def join(device: torch.device) -> Iterator[World]:
     """Join the group that torchrun announced in the environment, if any: gloo for tensors on the host, NCCL on GPUs."""
     if num_ranks() == 1:
-        yield World()
+        with machine_faults():
+            yield World()
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -59,7 +61,8 @@ def join(device: torch.device) -> Iterator[World]:
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
-        yield World(rank=rank, size=size)
+        with machine_faults():
+            yield World(rank=rank, size=size)
     finally:
         dist.destroy_process_group()
         time.sleep(SECONDS_TO_LET_GO)
@@ -99,16 +102,6 @@ def from_lead(make: Callable[[], Result], world: World) -> Result:
     if told[1] is not None:
         raise told[1] if world.is_lead else InputError(str(told[1]))
     return told[0]
-
-
-@contextmanager
-def apart() -> Iterator[None]:
-    """Mark what a user must hear from this rank, because it may happen on one alone: an image that cannot be read."""
-    try:
-        yield
-    except UpreidError as error:
-        error.is_of_one_rank = True
-        raise
 
 
 def averaging(net: nn.Module, device: torch.device, world: World) -> nn.Module:

@@ -1,25 +1,63 @@
-"""What the machine did to a run, told from the words of torch, which raises RuntimeError for all of it."""
+"""What the machine does to a run, in one line: memory that ran out, and processes of the group that are gone."""
 
-GO_ON = "what was saved before is kept: go on with --resume"
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-FAULTS = {
-    "DataLoader worker": "a process that reads images was killed, perhaps because memory ran out: lower --train.workers",
-    "unable to allocate shared memory": "no shared memory is left for the loader: lower --train.workers, or enlarge /dev/shm",
-    "out of memory": "the GPU's memory does not hold this batch: lower --train.batch",
-    "not enough memory": "this machine's memory does not hold this run: lower --train.batch",
-    "can't allocate memory": "this machine's memory does not hold this run: lower --train.batch",
-    "gloo/transport": "another process of the group is gone: torchrun names the first that failed",
-    "NCCL communicator": "another process of the group is gone: torchrun names the first that failed",
-    "ncclRemoteError": "another process of the group is gone: torchrun names the first that failed",
-    "TCPStore": "the process that leads the group is gone, or cannot be reached",
-}
-"""Words of an error's first line, in the order in which they are looked for -> what happened and what to do."""
+import torch
+from torch.distributed import DistError
+
+from upreid.errors import RunError, Stopped, UpreidError
+
+NO_MEMORY = ("not enough memory", "can't allocate memory")
+"""How torch's allocator on the CPU begins to say it."""
+GROUP_GONE = "another process of the group is gone: torchrun names the first that failed"
 
 
-def in_words(error: Exception) -> str | None:
-    """One line for a fault of the machine; None for everything else, which is a defect of ours."""
-    first = str(error).splitlines()[0] if str(error) else ""
-    for words, sentence in FAULTS.items():
-        if words.lower() in first.lower():
-            return f"{sentence}; {GO_ON} ({first[:160]})"
-    return None
+def fault_of_the_machine(error: Exception) -> str | None:
+    """Say in one line what happened; None for everything else, which is a defect of ours.
+
+    torch has classes for what happens on GPUs and in NCCL, and a plain RuntimeError for the rest.
+    """
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError):
+        what = "the GPU's memory does not hold this batch: make it smaller, as with a lower --train.batch"
+    elif isinstance(error, MemoryError) or any(words in first for words in NO_MEMORY):
+        what = "this machine's memory does not hold this: use a smaller batch, or fewer workers"
+    elif isinstance(error, DistError) or "gloo/transport" in first:
+        what = GROUP_GONE
+    else:
+        return None
+    return f"{what} ({first[:160]})"
+
+
+@contextmanager
+def machine_faults() -> Iterator[None]:
+    """Turn faults of the machine into RunErrors; this process alone knows of them."""
+    try:
+        yield
+    except UpreidError:
+        raise
+    except (RuntimeError, MemoryError) as error:
+        if (sentence := fault_of_the_machine(error)) is None:
+            raise
+        fault = RunError(sentence)
+        fault.is_of_one_rank = True
+        raise fault from error
+
+
+@contextmanager
+def errors_of_one_rank(go_on: str = "") -> Iterator[None]:
+    """Let this rank speak of its own errors, because they may happen on one alone: an image that cannot be read.
+
+    Faults of the machine become RunErrors; `go_on` says how a run that one has stopped goes on.
+    """
+    try:
+        with machine_faults():
+            yield
+    except Stopped:
+        raise
+    except UpreidError as error:
+        if go_on and isinstance(error, RunError):
+            error.args = (f"{error}; {go_on}",)
+        error.is_of_one_rank = True
+        raise

@@ -16,7 +16,8 @@ from upreid.methods.method import Method
 from upreid.models.encoder import EncoderHeader, read_file, read_header
 from upreid.runtime.compute import check_compiler, settle
 from upreid.runtime.console import logging_to, say
-from upreid.runtime.distributed import World, apart, from_lead, join
+from upreid.runtime.distributed import World, from_lead, join
+from upreid.runtime.faults import errors_of_one_rank
 from upreid.runtime.folder import claim
 from upreid.runtime.interrupt import listen
 from upreid.runtime.journal import Journal
@@ -81,10 +82,11 @@ def fit(
         if own is None and saved is not None and saved.start is not None:
             for sink in sinks:
                 sink.write(step=first, starts_from=str(saved.start))
-        with listen() as stop, apart():
+        resume_line = f"upreid {program.name} --resume {config.out}"
+        with listen() as stop, errors_of_one_rank(f"what was saved before is kept: go on with {resume_line}"):
             run = Run(
                 what=program.what,
-                resume_line=f"upreid {program.name} --resume {config.out}",
+                resume_line=resume_line,
                 out=config.out,
                 hash=hash_,
                 method=method,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from upreid.errors import Stopped
 from upreid.methods.method import Method
 from upreid.models.encoder import Encoder, save_encoder
 from upreid.runtime.compute import Compute
@@ -67,17 +68,22 @@ def train(run: Run, first: int) -> int:
     steps, batch, trained = run.plan.steps, run.feed.batch, None
     with progress(run.what, steps * batch, "images", done=first * batch, quiet=not run.world.is_lead) as meter:
         done = first
-        for views in all_views(run, first):
-            if run.method.phase(done) or trained is None:  # DistributedDataParallel notes at its start what learns
-                trained = averaging(run.method.student, run.compute.device, run.world)
-            one_step(run, trained, views, done, meter)
-            del views  # or it would be held while the next is made; `enumerate` would hold it too
-            done += 1
-            observe(run, done)
-            if closing(run, done) and done < steps:
-                if run.world.is_lead:
-                    say(f"stopped at step {done} of {steps}; go on with: {run.resume_line}")
-                return 128 + (run.stop.signal or 0)
+        try:
+            for views in all_views(run, first):
+                if run.method.phase(done) or trained is None:  # DistributedDataParallel notes at its start what learns
+                    trained = averaging(run.method.student, run.compute.device, run.world)
+                one_step(run, trained, views, done, meter)
+                del views  # or it would be held while the next is made; `enumerate` would hold it too
+                done += 1
+                observe(run, done)
+                if closing(run, done):
+                    break
+        except Stopped:  # somebody asked, and no batch came
+            save(run, done)
+    if done < steps:
+        if run.world.is_lead:
+            say(f"stopped at step {done} of {steps}; go on with: {run.resume_line}")
+        return 128 + (run.stop.signal or 0)
     if run.world.is_lead:
         if first == steps:
             say(f"{run.out} had come to its end at step {first} already")

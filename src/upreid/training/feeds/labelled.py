@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -85,7 +86,10 @@ class LabelledFeed:
     def decode_all(self) -> LabelledBatch:
         """Decode all images, once; unreadable ones are counted here, before the first step."""
         size, workers = 64, self.compute.workers
-        parts = list(make_loader(self.dataset, batch_size=size, workers=workers, collate=collate_labelled))
+        loader = make_loader(self.dataset, batch_size=size, workers=workers, collate=collate_labelled)
+        parts = [
+            replace(part, images=part.images.clone()) for part in loader
+        ]  # shared memory may hold a few at one time
         self.count([skip for part in parts for skip in part.skipped])
         return LabelledBatch(
             images=torch.cat([part.images for part in parts]), indices=torch.cat([part.indices for part in parts])

@@ -5,7 +5,7 @@ from typing import Any
 
 from upreid.data.augment import Augment, ViewRequest
 from upreid.data.dataset import OriginalImages, Sample, SkipLedger, collate
-from upreid.data.loading import make_loader
+from upreid.data.loading import PATIENCE, make_loader
 from upreid.data.sources.source import Source
 from upreid.errors import InputError
 from upreid.runtime.compute import Compute
@@ -47,6 +47,7 @@ class UnlabelledFeed:
         compute: Compute,
         world: World = ALONE,
         unreadable_share: float = 0.01,
+        patience: float = PATIENCE,
     ) -> None:
         if batch > len(source):
             raise InputError(
@@ -55,7 +56,8 @@ class UnlabelledFeed:
         self.source, self.batch, self.seed = source, batch, seed
         self.num_images, self.fingerprint = len(source), source.fingerprint
         self.steps_per_epoch = len(source) // batch
-        self.compute, self.world, self.unreadable_share = compute, world, unreadable_share
+        self.compute, self.world = compute, world
+        self.unreadable_share, self.patience = unreadable_share, patience
         self.preprocess, self.augment = preprocess, Augment(views, preprocess=preprocess, seed=seed)
         self.ledger = SkipLedger(len(source), unreadable_share)
 
@@ -71,6 +73,7 @@ class UnlabelledFeed:
             workers=self.compute.workers,
             pin=not on_cpu,
             prefetch=4,
+            patience=self.patience,
         )
         return iter(loader)
 
