@@ -39,8 +39,8 @@ from upreid.data.augment import (
     StrongView,
     ViewRequest,
 )
-from upreid.data.augment.parameters import draw_crops, draw_flips, draw_look, image_numbers, part
-from upreid.data.augment.photometric import apply_look
+from upreid.data.augment.parameters import draw_appearance, draw_crops, draw_flips, image_numbers, part
+from upreid.data.augment.photometric import apply_appearance
 from upreid.data.augment.views import PIXELS_PER_CHUNK
 from upreid.runtime.compute import settle
 from upreid.types import ImageBatch, Preprocess
@@ -107,7 +107,7 @@ def one_by_one(images: list[Image.Image], what: Augmentation, size: Size) -> Cal
     def view(name: str) -> Tensor:
         numbers = image_numbers(0, 0, batch.indices.numpy(), name)
         box, flips = draw_crops(numbers, what, batch.file_sizes.numpy()), draw_flips(numbers, 0.5)
-        look = draw_look(numbers, what, *size)
+        appearance = draw_appearance(numbers, what, *size)
 
         def crop(row: int) -> Tensor:
             rows = slice(int(box.top[row]), int(box.top[row] + box.height[row]))
@@ -121,7 +121,7 @@ def one_by_one(images: list[Image.Image], what: Augmentation, size: Size) -> Cal
         for start in range(0, BATCH, step):
             some = slice(start, start + step)
             crops = torch.cat([crop(row) for row in range(BATCH)[some]])
-            chunks.append(apply_look(crops.float().contiguous(), part(look, some), preprocess))
+            chunks.append(apply_appearance(crops.float().contiguous(), part(appearance, some), preprocess))
         return torch.cat(chunks)
 
     return lambda: [view(name) for name in ("query", "key")]

@@ -5,11 +5,11 @@ from scipy.stats import ks_2samp, kstest
 from torchvision import transforms
 
 from upreid.data.augment.parameters import (
+    draw_appearance,
     draw_crops,
     draw_erasing,
     draw_flips,
     draw_jitter,
-    draw_look,
     image_numbers,
     part,
     patch_numbers,
@@ -89,7 +89,7 @@ def test_erased_boxes_are_distributed_as_torchvision_draws_them(size, preset):
 
 
 def test_steps_happen_as_often_as_their_probability_says():
-    look = draw_look(numbers(), PRESETS["luperson-jitter"], 64, 32)
+    look = draw_appearance(numbers(), PRESETS["luperson-jitter"], 64, 32)
     assert draw_flips(numbers(), 0.5).mean() == pytest.approx(0.5, abs=0.03)
     assert look.is_grey.mean() == pytest.approx(0.2, abs=0.03)
     assert (look.sigma > 0).mean() == pytest.approx(0.5, abs=0.03)
@@ -98,7 +98,7 @@ def test_steps_happen_as_often_as_their_probability_says():
 
 
 def test_blur_is_uniform_between_its_bounds():
-    sigma = draw_look(numbers(), LUPERSON, 64, 32).sigma
+    sigma = draw_appearance(numbers(), LUPERSON, 64, 32).sigma
     assert kstest(sigma[sigma > 0], "uniform", args=(0.1, 1.9)).pvalue > SUSPICIOUS
 
 
@@ -112,7 +112,7 @@ def test_jitter_is_uniform_and_its_order_a_uniform_permutation():
 
 
 def test_steps_are_independent_of_each_other():
-    look = draw_look(numbers(), PRESETS["luperson-jitter"], 64, 32)
+    look = draw_appearance(numbers(), PRESETS["luperson-jitter"], 64, 32)
     drawn = [
         look.is_grey,
         look.sigma > 0,
@@ -125,7 +125,7 @@ def test_steps_are_independent_of_each_other():
 
 
 def test_a_step_switched_off_changes_no_number_of_the_others():
-    plain, jittered = (draw_look(numbers(), PRESETS[name], 64, 32) for name in ("luperson", "luperson-jitter"))
+    plain, jittered = (draw_appearance(numbers(), PRESETS[name], 64, 32) for name in ("luperson", "luperson-jitter"))
     assert (plain.sigma == jittered.sigma).all()
     assert (plain.erased.top == jittered.erased.top).all()
     assert plain.jitter is None
@@ -140,7 +140,7 @@ def test_patches_of_an_image_have_numbers_of_their_own():
 
 
 def test_a_part_of_the_draws_is_the_draw_of_a_part():
-    whole = draw_look(numbers(10), LUPERSON, 64, 32)
+    whole = draw_appearance(numbers(10), LUPERSON, 64, 32)
     some = part(whole, slice(3, 7))
     assert some.jitter is None
     assert (some.sigma == whole.sigma[3:7]).all()

@@ -17,7 +17,7 @@ from upreid.data.augment import (
     PatchView,
     StrongView,
 )
-from upreid.data.augment.parameters import draw_crops, draw_flips, draw_look, image_numbers
+from upreid.data.augment.parameters import draw_appearance, draw_crops, draw_flips, image_numbers
 from upreid.data.augment.presets import PATCH
 from upreid.errors import InputError
 from upreid.types import ImageBatch, Preprocess
@@ -54,7 +54,7 @@ def augment(name="luperson", seed=0, original=True, patches=GRID, patch_preset=P
 def in_pillow(picture, row, view, preset, batch):
     """The pipeline of MoCo v2 and LUPerson on one image, with the parameters of our draw."""
     numbers = image_numbers(0, batch.epoch, batch.indices.numpy(), view)
-    box, look = draw_crops(numbers, preset, batch.file_sizes.numpy()), draw_look(numbers, preset, 64, 32)
+    box, look = draw_crops(numbers, preset, batch.file_sizes.numpy()), draw_appearance(numbers, preset, 64, 32)
     image = vision.resized_crop(picture, box.top[row], box.left[row], box.height[row], box.width[row], (64, 32))
     if look.jitter is not None and look.jitter.is_on[row]:
         steps = vision.adjust_brightness, vision.adjust_contrast, vision.adjust_saturation, vision.adjust_hue

@@ -48,7 +48,7 @@ class Jitter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class Appearance:
     """Everything but the geometry of a view."""
 
     jitter: Jitter | None
@@ -78,12 +78,12 @@ def draw_flips(numbers: Numbers, probability: float) -> Bool[np.ndarray, " image
     return numbers("flip", 1)[:, 0] < probability
 
 
-def draw_look(numbers: Numbers, augmentation: Augmentation, height: int, width: int) -> Look:
+def draw_appearance(numbers: Numbers, augmentation: Augmentation, height: int, width: int) -> Appearance:
     """Draw colour, blur and erasing for views of `height` x `width`."""
     what = augmentation
     is_blurred, sigma = numbers("blur", 2).T
     sigma = between(sigma, what.blur_sigma) * (is_blurred < what.blur_probability)
-    return Look(
+    return Appearance(
         jitter=draw_jitter(numbers, what) if what.jitter_probability > 0 else None,
         is_grey=numbers("grey", 1)[:, 0] < what.grey_probability,
         sigma=sigma,

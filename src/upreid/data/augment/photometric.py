@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from upreid.data.augment.geometry import blur
-from upreid.data.augment.parameters import Boxes, Jitter, Look, send
+from upreid.data.augment.parameters import Appearance, Boxes, Jitter, send
 from upreid.types import Preprocess
 
 LUMA = (0.299, 0.587, 0.114)
@@ -25,24 +25,24 @@ Images = Float[Tensor, "batch 3 height width"]
 PerImage = Float[Tensor, "batch 1 1 1"]
 
 
-def apply_look(images: Images, look: Look, preprocess: Preprocess) -> Images:
+def apply_appearance(images: Images, appearance: Appearance, preprocess: Preprocess) -> Images:
     """Jitter, grey, blur, normalise, erase; works in place on values from 0 to 255."""
-    if look.jitter is not None:
-        jitter(images, look.jitter)
-    make_grey(images, look.is_grey)
-    blurred = rows_where(look.sigma > 0, images.device)
+    if appearance.jitter is not None:
+        jitter(images, appearance.jitter)
+    make_grey(images, appearance.is_grey)
+    blurred = rows_where(appearance.sigma > 0, images.device)
     if len(blurred):
-        soft = blur(images.index_select(0, blurred), look.sigma[look.sigma > 0])
+        soft = blur(images.index_select(0, blurred), appearance.sigma[appearance.sigma > 0])
         images.index_copy_(0, blurred, soft)
     normalise(images, preprocess.mean, preprocess.std)
-    if look.erased is not None:
-        erase(images, look.erased)  # after normalising: erased means the mean colour
+    if appearance.erased is not None:
+        erase(images, appearance.erased)  # after normalising: erased means the mean colour
     return images
 
 
-def without_blur(look: Look) -> Look:
+def without_blur(appearance: Appearance) -> Appearance:
     """Leave the blur out, for images that were blurred while they were resized."""
-    return replace(look, sigma=np.zeros_like(look.sigma))
+    return replace(appearance, sigma=np.zeros_like(appearance.sigma))
 
 
 def jitter(images: Images, draws: Jitter) -> None:

@@ -11,16 +11,16 @@ from torch import Tensor
 from upreid.data.augment.geometry import Span, resample, resize_whole
 from upreid.data.augment.parameters import (
     Numbers,
+    draw_appearance,
     draw_crops,
     draw_flips,
-    draw_look,
     image_numbers,
     part,
     patch_numbers,
     send,
 )
 from upreid.data.augment.patches import Patches, PatchGrid
-from upreid.data.augment.photometric import Images, apply_look, normalise, without_blur
+from upreid.data.augment.photometric import Images, apply_appearance, normalise, without_blur
 from upreid.data.augment.presets import Augmentation
 from upreid.types import ImageBatch, Preprocess, Views
 
@@ -30,7 +30,7 @@ PIXELS_PER_CHUNK = 2**19
 
 @dataclass(frozen=True, kw_only=True)
 class StrongView:
-    """Asks for a view that is cropped, resized and mirrored at random, and changed in look."""
+    """Asks for a view that is cropped, resized and mirrored at random, and changed in appearance."""
 
     preset: Augmentation
     height: int | None = None
@@ -46,7 +46,7 @@ class OriginalView:
 
 @dataclass(frozen=True, kw_only=True)
 class PatchView:
-    """Asks for local patches of the original; mirrored or not once per image, then each is changed in look by itself.
+    """Asks for local patches of the original; mirrored or not once per image, then each is changed in appearance by itself.
 
     All patch views of an image are mirrored alike, so that a position means the same part of the body in each.
     """
@@ -109,18 +109,20 @@ class Augment:
         return image_numbers(self.seed, batch.epoch, batch.indices.numpy(), view)
 
     def _view(self, batch: ImageBatch, name: str, request: StrongView) -> Images:
-        """Crop, resize and mirror, then change the look."""
+        """Crop, resize and mirror, then change the appearance."""
         height, width = request.height or self.preprocess.height, request.width or self.preprocess.width
         numbers = self._numbers(batch, name)
-        look = draw_look(numbers, request.preset, height, width)
+        appearance = draw_appearance(numbers, request.preset, height, width)
         sigma = None
-        if look.jitter is None:  # only grey stands between resizing and blur, and it can wait: one matrix does both
-            sigma, look = look.sigma, without_blur(look)
+        if (
+            appearance.jitter is None
+        ):  # only grey stands between resizing and blur, and it can wait: one matrix does both
+            sigma, appearance = appearance.sigma, without_blur(appearance)
         vertical, horizontal = spans_of_crops(batch, numbers, request.preset, sigma)
 
         def make(some: slice) -> Images:
             views = resample(batch.pixels[some], part(vertical, some), part(horizontal, some), height, width)
-            return apply_look(views, part(look, some), self.preprocess)
+            return apply_appearance(views, part(appearance, some), self.preprocess)
 
         return torch.cat([make(some) for some in _chunks(batch.pixels, height * width)])
 
@@ -129,13 +131,15 @@ class Augment:
         grid = request.grid
         flips = draw_flips(self._numbers(batch, "patches"), request.flip_probability)
         numbers = patch_numbers(self._numbers(batch, request.stream), grid.num_patches)
-        look = draw_look(numbers, request.preset, *grid.patch_size(self.preprocess.height, self.preprocess.width))
+        appearance = draw_appearance(
+            numbers, request.preset, *grid.patch_size(self.preprocess.height, self.preprocess.width)
+        )
 
         def make(some: slice) -> Patches:
             is_flipped = send(flips[some], whole.device)[:, None, None, None]
             tiles = grid.cut(torch.where(is_flipped, whole[some].flip(3), whole[some]))
             flat = slice(some.start * grid.num_patches, some.stop * grid.num_patches)
-            return apply_look(tiles.flatten(0, 1), part(look, flat), self.preprocess).view(tiles.shape)
+            return apply_appearance(tiles.flatten(0, 1), part(appearance, flat), self.preprocess).view(tiles.shape)
 
         return torch.cat([make(some) for some in _chunks(whole, whole[0, 0].numel())])
 
