@@ -261,6 +261,19 @@ def test_impossible_values_are_one_clear_line(tmp_path: Path, words: str, messag
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("layout", "package", "extra"),
+    [("luperson-lmdb", "lmdb", "lmdb"), ("cuhk03-raw", "h5py", "cuhk03"), ("cuhk03-raw-v5", "h5py", "cuhk03")],
+)
+def test_a_layout_whose_package_is_missing_is_refused_before_anything_is_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str, package: str, extra: str
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else object())
+    with pytest.raises(InputError, match=rf"layout {layout} needs the package {package}: .*upreid\[{extra}\]"):
+        synthesise_small(tmp_path, layout=layout)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_output_that_is_a_file_is_one_clear_line(tmp_path: Path):
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError, match="cannot write the corpus"):

@@ -62,9 +62,9 @@ def _check(corpus: CorpusSettings) -> None:
     """Refuse what cannot be rendered."""
     if corpus.layout not in LAYOUTS:
         raise InputError(f"unknown layout '{corpus.layout}'{nearest(corpus.layout, list(LAYOUTS))}")
-    package = LAYOUTS[corpus.layout].needs
+    package, extra = LAYOUTS[corpus.layout].needs or ("", "")
     if package and importlib.util.find_spec(package) is None:
-        raise InputError(f"layout {corpus.layout} needs the package {package}: pip install 'upreid[{package}]'")
+        raise InputError(f"layout {corpus.layout} needs the package {package}: pip install 'upreid[{extra}]'")
 
 
 def _produce(out: Path, corpus: CorpusSettings, workers: int | None) -> None:

@@ -44,8 +44,8 @@ class Layout:
     """Files that the finishing step leaves."""
     packs: bool = False
     """Whether the finishing step packs the pictures into those files."""
-    needs: str | None = None
-    """A package that the finishing step needs, which is an extra of the same name."""
+    needs: tuple[str, str] | None = None
+    """A package that the finishing step needs, and the extra that brings it."""
 
     def files(self, corpus: CorpusSettings) -> set[str]:
         """List every file of the finished layout, relative to its folder."""
@@ -192,6 +192,7 @@ def _cuhk03_raw(*, as_released: bool) -> Layout:
         finish=partial(cuhk03.write_release, as_released=as_released),
         writes=cuhk03.RELEASE,
         packs=True,
+        needs=("h5py", "cuhk03"),
     )
 
 
@@ -214,7 +215,11 @@ LABELLED = {
 UNLABELLED = {
     "luperson-folder": Layout(shots=luperson_shots),
     "luperson-lmdb": Layout(
-        shots=luperson_shots, finish=write_lmdb, writes=("lmdb/data.mdb", "keys.pkl"), packs=True, needs="lmdb"
+        shots=luperson_shots,
+        finish=write_lmdb,
+        writes=("lmdb/data.mdb", "keys.pkl"),
+        packs=True,
+        needs=("lmdb", "lmdb"),
     ),
 }
 """What pre-training reads, by name."""
