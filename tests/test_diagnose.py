@@ -60,6 +60,18 @@ def test_a_run_is_looked_into_and_left_as_it_is(
     assert found["protocol"]["step"] == 4
 
 
+def test_without_a_labelled_set_the_labelled_part_is_left_out(corpus: Path, tmp_path: Path, capsys) -> None:
+    from upreid.cli import main
+
+    run = pretrained(corpus, tmp_path / "run", "moco-laptop")
+    capsys.readouterr()
+    assert main(["diagnose", str(run)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"alignment", "uniformity", "gradient_contrast", "patch_within"} < set(found)
+    assert not {"alignment_people", "uniformity_features", "same_camera", "same_camera_chance"} & set(found)
+    assert found["protocol"]["dataset"] is None
+
+
 def test_gradient_norms_are_those_of_a_training_step_and_move_no_statistics(corpus: Path, tmp_path: Path) -> None:
     run = take_up(pretrained(corpus, tmp_path / "run", "laptop", "--intrinsic.weight", "2"), COMPUTE)
     views = next(views_of(run, images=8, seed=3))

@@ -12,7 +12,7 @@ from upreid.errors import InputError, UpreidError, in_one_line, nearest
 from upreid.runtime.launcher import num_ranks, rank
 
 STANDARD_OUTPUT = 1
-RESUME = {"--resume RUN": "go on after an interruption"}
+RESUME = {"--resume RUN": "continue a run after an interruption"}
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,19 @@ COMMANDS: dict[str, Command] = {
         "commands.synth",
         "commands:SynthConfig",
         ("out",),
-        {"OUT": "render synthetic pedestrians: unlabelled, and a labelled benchmark"},
+        {"OUT": "render synthetic pedestrians: unlabelled ones, and a labelled benchmark"},
     ),
     "pack": Command(
         "commands.pack",
         "commands:PackConfig",
         ("src", "out"),
-        {"SRC OUT": "images of any source into shards that training reads at random"},
+        {"SRC OUT": "pack images of any source into shards that training reads at random"},
     ),
     "pretrain": Command(
-        "commands.pretrain", "methods", ("recipe",), {"RECIPE": "unlabelled person images in, an encoder out", **RESUME}
+        "commands.pretrain",
+        "methods",
+        ("recipe",),
+        {"RECIPE": "train an encoder on unlabelled images of people", **RESUME},
     ),
     "doctor": Command(
         "commands.doctor",
@@ -67,27 +70,32 @@ COMMANDS: dict[str, Command] = {
         "commands.evaluate",
         "commands:EvaluateConfig",
         ("encoder",),
-        {"ENCODER": "retrieval numbers with their protocol"},
+        {"ENCODER": "measure retrieval with an encoder, and say how it was measured"},
     ),
     "diagnose": Command(
         "commands.diagnose",
         "commands:DiagnoseConfig",
         ("run",),
-        {"RUN": "what a pre-training did to its embeddings, term by term"},
+        {"RUN": "measure what a pre-training did to its embeddings, term by term"},
     ),
     "table": Command(
-        "commands.table", "commands:TableConfig", ("runs",), {"RUN...": "results of several runs side by side"}
+        "commands.table",
+        "commands:TableConfig",
+        ("runs",),
+        {"RUN...": "print the results of several runs side by side"},
     ),
     "study": Command(
         "study",
         "study:StudyConfig",
         ("grid",),
         {
-            "GRID": "a declared grid of pre-trainings and what follows them; goes on where it was stopped",
-            "--table OUT": "what there is of a study",
+            "GRID": "run a declared grid of pre-trainings and what follows them, or continue it",
+            "--table OUT": "print the results that a study has so far",
         },
     ),
-    "demo": Command("demo", "commands:DemoConfig", (), {"": "all of it on synthetic people: a table and a page"}),
+    "demo": Command(
+        "demo", "commands:DemoConfig", (), {"": "do all of it on synthetic people, and show a table and a page"}
+    ),
 }
 """Name of a command -> its row, in the order of a newcomer's first day."""
 

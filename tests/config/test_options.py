@@ -44,6 +44,7 @@ def texts(kind: Any) -> Iterator[tuple[str, str]]:
             said |= documented(one)
     for field in fields(kind):
         if is_dataclass(field.type):
+            yield f"section {field.name}", field.type.__doc__ or ""
             yield from texts(field.type)
         else:
             yield f"{kind.__name__}.{field.name}", said.get(field.name, "")

@@ -84,7 +84,7 @@ class EvaluateConfig(Ranking, ComputeConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class OptionalSet:
-    """A labelled set that is looked at only where it is given."""
+    """Labelled set that is looked at only where it is given."""
 
     name: str | None = None
     """Layout and variant of the labelled set, such as market1501 or msmt17-v2; without it none is looked at."""

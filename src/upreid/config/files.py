@@ -9,7 +9,7 @@ from typing import Any
 
 from upreid.config.recipe import flags, without_none
 from upreid.config.training import TrainingConfig
-from upreid.errors import InputError
+from upreid.errors import DataError
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -53,11 +53,11 @@ def hash_of(table: dict[str, Any]) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; InputError where the file does not hold one."""
+    """Read a JSON object; DataError where the file does not hold one."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}); restore it, or start anew") from error
+        raise DataError(f"{path} is not JSON ({error}); restore it, or start anew") from error
     if not isinstance(table, dict):
-        raise InputError(f"{path} holds no JSON object; restore it, or start anew")
+        raise DataError(f"{path} holds no JSON object; restore it, or start anew")
     return table

@@ -26,7 +26,7 @@ AtLeastTwo = Annotated[int, Range(least=2)]
 
 @dataclass(frozen=True, kw_only=True)
 class RandomStart:
-    """The network of `--init random`; an encoder file brings its own."""
+    """Network of `--init random`; an encoder file brings its own."""
 
     backbone: str = "resnet50"
     """Name of the backbone of a random start: any timm model."""
@@ -44,7 +44,7 @@ class RandomStart:
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """What overrules the encoder's header, and the augmentation."""
+    """Input size and normalisation, which overrule the encoder's header, and augmentation."""
 
     height: Pixels | None = None
     """Input height in pixels; by default that of the encoder's header."""
@@ -94,7 +94,7 @@ class Loss:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptimiser:
-    """How the weights move: a warm-up, then steps or a cosine."""
+    """Optimiser and learning rate: a warm-up, then steps or a cosine."""
 
     name: Literal["adam", "sgd"] = "adam"
     """Optimiser: Adam, or SGD with momentum 0.9."""
@@ -120,7 +120,7 @@ class FinetuneOptimiser:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneTrain(TrainConfig):
-    """How long a fine-tuning takes, how it is saved, and how it computes."""
+    """Length of a fine-tuning, its saved states, and how it computes."""
 
     identities: AtLeastTwo = 16
     """Number of people in a batch (P), over all processes."""

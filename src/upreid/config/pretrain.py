@@ -27,7 +27,7 @@ AugmentPreset = Literal["luperson", "luperson-jitter", "person", "person-jitter"
 
 @dataclass(frozen=True, kw_only=True)
 class Images(UnlabelledSet):
-    """Where unlabelled images come from."""
+    """Source of the unlabelled images, and how much of it must be readable."""
 
     root: Path
     """Folder of images (any nesting), a packed set, an lmdb, or tar archives; recognised (docs/sources.md)."""
@@ -35,7 +35,7 @@ class Images(UnlabelledSet):
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """How originals become views."""
+    """Augmentation that turns original images into views."""
 
     preset: AugmentPreset = "luperson"
     """Name of the strong augmentation that makes the two views."""
@@ -51,7 +51,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """The network that is trained."""
+    """Network that is trained: backbone, embeddings, BatchNorm."""
 
     backbone: str = "resnet50"
     """Name of the backbone: any timm model."""
@@ -69,7 +69,7 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """Instance contrast: MoCo v2."""
+    """Instance contrast of MoCo v2: a view finds its twin among many strangers."""
 
     temperature: Positive = 0.1
     """Temperature of the similarities in instance contrast; MoCo v2 on ImageNet used 0.2."""
@@ -97,7 +97,7 @@ class Consistency:
 
 @dataclass(frozen=True, kw_only=True)
 class Intrinsic:
-    """Intrinsic contrast: patches of one image against each other."""
+    """Intrinsic contrast: patches of one image are contrasted with each other."""
 
     reading: IntrinsicReading = "i-a"
     """Reading of the intrinsic contrast (docs/paper.md)."""
@@ -121,7 +121,7 @@ class Intrinsic:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainOptimiser:
-    """How the weights move: a linear warm-up, then half a cosine to 0."""
+    """Optimiser and learning rate: a linear warm-up, then half a cosine to 0."""
 
     name: Literal["sgd", "adamw"] = "sgd"
     """Optimiser: SGD with momentum for ResNets, AdamW for ViTs."""
@@ -139,7 +139,7 @@ class PretrainOptimiser:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainTrain(TrainConfig):
-    """How long a pre-training takes, how it is saved, and how it computes."""
+    """Length of a pre-training, its saved states, and how it computes."""
 
     batch: Count = 256
     """Number of images in an optimiser step, over all processes."""

@@ -9,7 +9,7 @@ from upreid.ranges import Count, CountOrZero, Epochs, EpochsOrZero, Seed
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeConfig:
-    """Where a program runs."""
+    """Device, threads and processes of a program."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to compute on; auto takes a GPU where there is one."""
@@ -21,7 +21,7 @@ class ComputeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(ComputeConfig):
-    """How long a training takes, how it is saved, and how it computes."""
+    """Length of a training, its saved states, and how it computes."""
 
     epochs: Epochs
     """Number of passes over the images."""
@@ -45,7 +45,7 @@ class TrainConfig(ComputeConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Monitor:
-    """Retrieval on a labelled set while training; it observes only."""
+    """Retrieval on a labelled set during the training; it observes only."""
 
     every_epochs: EpochsOrZero = 0.0
     """Number of epochs between two evaluations; 0 means that none takes place."""

@@ -8,7 +8,7 @@ from upreid.ranges import Seconds, Seed, Share, ShareOrZero
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How many unreadable images and how much waiting a program accepts."""
+    """Limits for unreadable images and for waiting."""
 
     unreadable_share: ShareOrZero = 0.01
     """Share of images that may be unreadable; above it the program stops, below it they are left out and named."""
@@ -18,7 +18,7 @@ class Tolerance:
 
 @dataclass(frozen=True, kw_only=True)
 class UnlabelledSet(Tolerance):
-    """How much of a set of unlabelled images is used."""
+    """Share of a set of unlabelled images that is used."""
 
     cfs_share: Share = 1.0
     """Share of images to take from the top of a ranked CFS_list.pkl, for folders that hold one."""
@@ -26,7 +26,7 @@ class UnlabelledSet(Tolerance):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledSet:
-    """A labelled benchmark on disk."""
+    """Labelled benchmark on disk."""
 
     name: str
     """Layout and variant of the labelled set, such as market1501 or msmt17-v2."""
@@ -36,7 +36,7 @@ class LabelledSet:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPart(LabelledSet):
-    """A labelled benchmark, and how much of its training part is used."""
+    """Labelled benchmark, and how much of its training part is used."""
 
     identity_share: Share = 1.0
     """Small-scale setting: share of the identities to train on, with all their images."""
@@ -50,4 +50,4 @@ class TrainingPart(LabelledSet):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData(TrainingPart, Tolerance):
-    """A labelled benchmark to train on, and how its unreadable images are met."""
+    """Labelled benchmark to train on, and how its unreadable images are met."""

@@ -8,7 +8,7 @@ from upreid.ranges import NotNegative, Pixels
 
 @dataclass(frozen=True, kw_only=True)
 class HeadOptions:
-    """The head on the backbone: parts, pooling, and what only some heads have."""
+    """Head on the backbone: its parts, its pooling, and what only some heads have."""
 
     name: Literal["bnneck", "mgn", "transreid"] = "bnneck"
     """Head: one part (bnneck, of BoT), eight parts (mgn), or a ViT's class token (transreid)."""

@@ -19,7 +19,7 @@ METRIC_LABELS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """How features are made and compared."""
+    """Features and distances of the retrieval, and who counts as found."""
 
     neck: Literal["after", "before"] = "after"
     """Side of the BNNeck from which features are taken, where the encoder has one."""
