@@ -83,6 +83,8 @@ def helped(line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
         ("pretrain --help", "[OPTIONS] RECIPE"),
         ("pretrain --help", "Number of passes over the images. (default: 200.0)"),
         ("pack --help", "SRC OUT"),
+        ("pretrain --help", "Recipes: laptop, luperson-resnet50, luperson-vit-small,"),
+        ("finetune --resume RUN --help", "Recipes: bot,"),
     ],
 )
 def test_help_shows_the_values_of_the_recipe_and_where_each_comes_from(
@@ -136,6 +138,8 @@ def test_the_command_is_installed_beside_python() -> None:
         ("pretrain laptop --resume a", "takes the folder of a run and flags that decide no number, and got 'laptop'"),
         ("finetune --resume", "upreid finetune --resume needs the folder of a run"),
         ("pretrain --resume=", "upreid pretrain --resume needs the folder of a run"),
+        ("pretrain --resume --train.threads 1", "upreid pretrain --resume needs the folder of a run"),
+        ("pretrain --resume ~nobody-here/run", "--resume got '~nobody-here/run'; give another path"),
         ("pretrain --data.root x --out y", "needs a recipe first; known: laptop"),
         ("pretrain laptop --root x", "has no option --root; did you mean --data.root or --monitor.root?"),
         ("pretrain laptop --batch 8", "has no option --batch; did you mean --train.batch?"),

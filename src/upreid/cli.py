@@ -141,7 +141,7 @@ def dispatch(words: list[str]) -> int:
     if schema:
         kind = getattr(import_module(f"upreid.config.{module}"), schema)
         config = parse(kind, rest, program=name, places=command.places)
-    elif going_on := resumed(name, rest):
+    elif not {"-h", "--help"} & set(rest) and (going_on := resumed(name, rest)):
         return import_module(f"upreid.{command.module}").resume(*going_on)
     else:
         config = parse_training(name, rest)
@@ -162,6 +162,8 @@ def usage() -> str:
 
 def resumed(name: str, words: Sequence[str]) -> tuple[Path, list[str]] | None:
     """Return the run that `--resume RUN` names, and the flags around it; None where there is no such flag."""
+    from upreid.config.options import expanded
+
     places = [place for place, word in enumerate(words) if word.partition("=")[0] == "--resume"]
     if not places:
         return None
@@ -169,14 +171,17 @@ def resumed(name: str, words: Sequence[str]) -> tuple[Path, list[str]] | None:
     rest = [*words[: places[0]], *words[places[0] + 1 :]]
     if not equals and rest[places[0] :]:
         run = rest.pop(places[0])
-    if not run:
+    if not run or run.startswith("-"):
         raise InputError(f"upreid {name} --resume needs the folder of a run, as in: upreid {name} --resume RUN")
     if rest and not rest[0].startswith("--"):
         raise InputError(
             f"upreid {name} --resume takes the folder of a run and flags that decide no number, and got '{rest[0]}': a run "
             f"goes on as it was begun"
         )
-    return Path(run).expanduser(), rest
+    try:
+        return Path(expanded(run, Path)), rest
+    except ValueError as error:
+        raise InputError(f"--resume got '{run}'; {error}") from error
 
 
 def is_reader_gone(error: OSError) -> bool:

@@ -133,7 +133,7 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None
         ("study nothing", "no study 'nothing'"),
         ("study --table nowhere", "no study at nowhere"),
         ("study --table a --out b", "takes neither a grid nor --out"),
-        ("study ablation-laptop --slots 0", "--slots 0"),
+        ("study ablation-laptop --slots 0", "--slots got '0'"),
         ("diagnose", "needs RUN first"),
     ],
 )

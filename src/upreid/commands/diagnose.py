@@ -128,7 +128,7 @@ def length_of_gradient(loss: Tensor, parameters: Sequence[nn.Parameter]) -> floa
 @machine_faults()
 def run(config: DiagnoseConfig) -> dict[str, Any]:
     """Measure, print, and save where `out` says; return what was saved."""
-    compute = settle(config.device, config.threads, config.workers, workers_wanted=1)
+    compute = settle(config.device, config.threads, config.workers, workers_wanted=1, prefix="--")
     compute.start()
     labelled = labelled_set(config.data)
     taken_up = take_up(config.run, compute, config.unlabelled)

@@ -30,7 +30,7 @@ from upreid.types import Preprocess
 def run(config: EvaluateConfig) -> None:
     """Evaluate, print, and save where `out` and `page` say."""
     check_files(config)
-    compute = settle(config.device, config.threads, config.workers, workers_wanted=1)
+    compute = settle(config.device, config.threads, config.workers, workers_wanted=1, prefix="--")
     torch.set_num_threads(compute.threads)
     with join(compute.device) as world:
         if world.is_lead:

@@ -45,12 +45,13 @@ def parse(
     program: str,
     places: Sequence[str] = (),
     layers: Sequence[Layer] = (),
+    note: str = "",
 ) -> Config:
     """Fill `schema` from flags such as `--optim.lr 0.1`; the last of a repeated flag wins.
 
     Words that belong to no flag fill the fields `places` in their order. The flags of recipes (`layers`) come first.
     Raises InputError in one line for an unknown flag, a missing flag, too many or too few values, and a value of another
-    type or outside its range. `--help` prints the flags, with the values of the recipes, and exits.
+    type or outside its range. `--help` prints the flags, with the values of the recipes, and `note`, and exits.
     """
     known, given = known_flags(schema), dict[str, Given]()
     for recipe, words in layers:
@@ -58,7 +59,8 @@ def parse(
         place([], strays, flags, f"recipe '{recipe}'")
         given |= {one.option.path: one for one in flags}
     if set(HELP) & set(arguments):
-        tyro.cli(described(schema, given, places), prog=f"upreid {program}", args=["--help"])
+        shown = described(schema, given, places)
+        tyro.cli(shown, prog=f"upreid {program}", args=["--help"], description=f"{schema.__doc__}\n\n{note}".strip())
     flags, strays = read_flags(arguments, known, program)
     flags += place([known[f"--{name}"] for name in places], strays, flags, f"upreid {program}")
     given |= {one.option.path: one for one in flags}
@@ -74,7 +76,8 @@ def parse_training(program: str, arguments: Sequence[str]) -> Any:
         raise InputError(f"upreid {program} needs a recipe first; known: {', '.join(recipe_names(program))}")
     layers = layers_of(recipes[0], program) if recipes else []
     schema = schema_of(program, [flag for _, flags in (*layers, ("", arguments)) for flag in flags])
-    return parse(schema, arguments, program=program, places=["recipe"], layers=layers)
+    note = f"Recipes: {', '.join(recipe_names(program))}. Values that stand behind a recipe's name are the recipe's."
+    return parse(schema, arguments, program=program, places=["recipe"], layers=layers, note=note)
 
 
 def cut(words: Sequence[str], known: dict[str, Option]) -> tuple[list[tuple[str, list[str]]], list[tuple[str, str]]]:
@@ -200,7 +203,7 @@ def described(schema: type[Any], given: dict[str, Given], places: Sequence[str] 
             body |= {one.name: field(default_factory=kind)} if one.default_factory is not MISSING else {}
         elif path in given:
             body |= {one.name: stand_in(kind, given[path])} if has_no_default(one) else {}
-            kind = Annotated[kind, tyro.conf.arg(help_behavior_hint=shown(given[path]))]
+            kind = Annotated[kind, tyro.conf.arg(help_behavior_hint=value_shown(given[path]))]
         if path in places:
             kind = Annotated[tyro.conf.Positional[kind], tyro.conf.arg(metavar=one.name.upper())]
         body["__annotations__"][one.name] = kind
@@ -212,7 +215,7 @@ def stand_in(kind: Any, given: Given) -> Any:
     return Path(given.values[0]) if bare(kind) is Path else given.values[0]
 
 
-def shown(given: Given) -> str:
+def value_shown(given: Given) -> str:
     """A recipe's value and its name, as `--help` shows them."""
     value = " ".join(given.values) if given.option.count != 0 else str(given.flag == given.option.flag)
     return f"(recipe {given.recipe}: {value})"

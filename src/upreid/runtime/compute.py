@@ -35,14 +35,16 @@ def cores() -> int:
     return max(usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
 
 
-def settle(device: str, threads: int | None, workers: int | None, *, workers_wanted: int) -> Compute:
-    """Choose what the user left open; `workers_wanted` is what the program would like.
+def settle(
+    device: str, threads: int | None, workers: int | None, *, workers_wanted: int, prefix: str = "--train."
+) -> Compute:
+    """Choose what the user left open; `workers_wanted` is what the program would like, `prefix` begins its flags.
 
     Raises InputError where threads + workers exceed the cores, or a GPU is asked for and there is none.
     """
     available = cores()
     if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--train.device cuda, but torch sees no GPU; leave it out or say cpu")
+        raise InputError(f"{prefix}device cuda, but torch sees no GPU; say {prefix}device cpu")
     chosen = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     if workers is None:
         workers = max(min(workers_wanted, available - (threads or 1)), 0)
@@ -51,7 +53,7 @@ def settle(device: str, threads: int | None, workers: int | None, *, workers_wan
     if threads < 1 or workers < 0 or threads + workers > max(available, 1):
         raise InputError(
             f"{threads} threads + {workers} workers do not fit {available} cores; "
-            f"lower --train.threads or --train.workers"
+            f"lower {prefix}threads or {prefix}workers"
         )
     name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if chosen == "cuda" else "cpu"
     return Compute(device=torch.device(name), threads=threads, workers=workers)
@@ -64,7 +66,7 @@ def check_compiler() -> None:
     if not any(which(name) for name in known):
         raise InputError(
             f"--train.compile needs a C++ compiler, and none of {', '.join(known)} is on the PATH; "
-            f"install one or leave --train.compile out"
+            f"install one, or say --train.no-compile"
         )
 
 
