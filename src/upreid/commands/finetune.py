@@ -55,7 +55,8 @@ def resume(folder: Path, flags: Sequence[str] = ()) -> int:
 def parts(config: FinetuneConfig, context: Context) -> TrainingParts:
     """Build what a fine-tuning consists of; everything that can go wrong before the first step goes wrong here."""
     check_head(config)
-    labelled = open_benchmark(config.data.name, config.data.root, quiet=not context.world.is_lead)
+    data = config.data
+    labelled = open_benchmark(data.name, data.root, quiet=not context.world.is_lead, patience=data.patience)
     remarks = refuse_faults(labelled, same_camera=config.test.same_camera)
     check_ranking(config.test, labelled, prefix="--test.")
     records = training_part(config.data, labelled.train)
@@ -81,7 +82,7 @@ def parts(config: FinetuneConfig, context: Context) -> TrainingParts:
         start,
         cameras=sorted(set(feed.cameras.tolist())),
         num_people=feed.num_people,
-        trained_on=in_words(config.data, facts),
+        trained_on=in_words(replace(data, name=labelled.name), facts),
         steps_per_epoch=feed.steps_per_epoch,
         world=context.world,
     )

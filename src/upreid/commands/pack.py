@@ -1,29 +1,32 @@
-"""`upreid pack`: images of any source into tar shards that training reads at random."""
+"""`upreid pack`: images of any source, labelled or not, into tar shards that training reads at random."""
 
 from collections.abc import Sequence
 
 from upreid.config.commands import PackConfig
-from upreid.data.packing.entry import Shape
+from upreid.data.benchmarks import open_benchmark
+from upreid.data.benchmarks.packed import NAME, Labels, is_labelled_pack, labels_of
 from upreid.data.packing.folder import begin, damaged_shard, finish
-from upreid.data.packing.shard import Packing, finished_record, write_shard
+from upreid.data.packing.shard import Packing, Shape, finished_record, write_shard
 from upreid.data.sources.packed_set import read_manifest
 from upreid.data.sources.recognise import open_source
+from upreid.data.sources.source import Source
 from upreid.errors import InputError
 from upreid.runtime.console import progress, say
 from upreid.runtime.folder import claim
 from upreid.runtime.pool import in_processes, usable_cores
 
-NAMED = 20
-"""So many unreadable images are named when packing stops; the manifest names all."""
+NAMED = 5
+"""Number of unreadable images that are named when packing stops; the manifest names all."""
 
 
 def run(config: PackConfig) -> None:
     """Pack, go on packing, or verify what has been packed."""
-    check(config)
-    source = open_source(config.src, cfs_share=config.cfs_share, patience=config.patience)
+    source, labels = open_images(config)
+    if config.out.resolve().is_relative_to(source.root.resolve()):
+        raise InputError(f"{config.out} is inside {source.root}, which stays as it came; choose another folder")
     say(source.description)
     shape = Shape(height=config.height, width=config.width, quality=config.quality)
-    packing = Packing(source=source, out=config.out, shape=shape, shard_size=config.shard_size)
+    packing = Packing(source=source, out=config.out, shape=shape, shard_size=config.shard_size, labels=labels)
     workers = min(config.workers or usable_cores(), len(packing.shards()))
     with claim(config.out, resume=config.out.is_dir()):
         if begin(packing):
@@ -34,16 +37,22 @@ def run(config: PackConfig) -> None:
     left_out = (
         f", {len(manifest['skipped'])} unreadable left out (named in manifest.json)" if manifest["skipped"] else ""
     )
+    name = f" --data.name {labels.about['name']}" if labels else ""
     say(
         f"{config.out}: {manifest['images']} images in {len(manifest['shards'])} shards, "
-        f"{manifest['bytes'] / 1e6:.1f} MB{left_out}; train with --data.root {config.out}"
+        f"{manifest['bytes'] / 1e6:.1f} MB{left_out}; use it as --data.root {config.out}{name}"
     )
 
 
-def check(config: PackConfig) -> None:
-    """Refuse to write among the images."""
-    if config.out.resolve().is_relative_to(config.src.resolve()):
-        raise InputError(f"{config.out} is inside {config.src}, which stays as it came; choose another folder")
+def open_images(config: PackConfig) -> tuple[Source, Labels | None]:
+    """Open what is to be packed: a labelled set by its name, a labelled packed set, or any other source."""
+    name = config.name or (NAME if is_labelled_pack(config.src) else None)
+    if name is None:
+        return open_source(config.src, cfs_share=config.cfs_share, patience=config.patience), None
+    if config.cfs_share != 1:
+        raise InputError(f"--cfs-share {config.cfs_share}: a labelled set has no ranked list; leave it out")
+    labelled = open_benchmark(name, config.src, patience=config.patience)
+    return labelled.source, labels_of(labelled)
 
 
 def write(packing: Packing, workers: int, limit: float) -> None:

@@ -15,7 +15,7 @@ def run(config: SplitConfig) -> None:
     if config.out.resolve().is_relative_to(labelled.root.resolve()):
         raise InputError(f"--out {config.out} is inside the data set's folder, which stays as it came; choose another")
     data = TrainingPart(
-        name=config.name,
+        name=labelled.name,
         root=config.root,
         identity_share=config.identity_share,
         image_share=config.image_share,

@@ -26,9 +26,11 @@ class PackConfig(UnlabelledSet):
     """Pack images into tar shards that training reads at random; any source that `upreid pretrain` takes."""
 
     src: Path
-    """Folder of images, an lmdb, tar archives, or a packed set."""
+    """Folder of images, an lmdb, tar archives, a packed set, or a labelled set."""
     out: Path
     """Folder of the shards; the same line goes on after an interruption, and verifies a pack that is finished."""
+    name: str | None = None
+    """Name of the labelled set at SRC, such as market1501: list, person and camera of every image are packed too."""
     height: Pixels | None = None
     """Height in pixels to which higher images are shrunk; none is enlarged."""
     width: Pixels | None = None

@@ -7,8 +7,10 @@ guessed from what is on disk.
 from collections.abc import Callable
 from pathlib import Path
 
-from upreid.data.benchmarks import cuhk03, custom, market1501, msmt17, personx
+from upreid.data.benchmarks import cuhk03, custom, market1501, msmt17, packed, personx
 from upreid.data.benchmarks.benchmark import Benchmark
+from upreid.data.sources.packed_set import is_packed
+from upreid.data.sources.retry import SECONDS
 from upreid.data.sources.source import left_out
 from upreid.errors import InputError, nearest
 from upreid.runtime.console import say
@@ -23,22 +25,29 @@ BENCHMARKS: dict[str, Callable[[Path], Benchmark]] = {
     **personx.READERS,
     "market-style": custom.read_market_style,
     "csv": custom.read_csv,
+    packed.NAME: packed.read_packed,
 }
 
 
 def read_benchmark(name: str, root: Path) -> Benchmark:
-    """Read the set called `name` at `root`, which is its folder or the one above (for csv: the file).
+    """Read the set called `name` at `root`, which is its folder or the one above (for csv: the file), or a packed set of it.
 
     Raises InputError for a name that is unknown or short of saying which form is meant, and for what the readers refuse.
     """
     if name not in BENCHMARKS:
         raise InputError(f"unknown data set '{name}'{_hint(name)}")
+    if root.is_dir() and is_packed(root):
+        return packed.read_packed(root, name=name)
     return BENCHMARKS[name](root)
 
 
-def open_benchmark(name: str, root: Path, *, quiet: bool = False) -> Benchmark:
-    """Read a labelled set by its name; unless `quiet`, say what was found, and how it differs from what was published."""
+def open_benchmark(name: str, root: Path, *, quiet: bool = False, patience: float = SECONDS) -> Benchmark:
+    """Read a labelled set by its name; unless `quiet`, say what was found, and how it differs from what was published.
+
+    `patience`: seconds to wait for storage that does not answer when its images are read.
+    """
     labelled = read_benchmark(name, root)
+    labelled.source.patience = patience
     if not quiet:
         counts = ", ".join(f"{part} {labelled.facts[part]['images']}" for part in ("train", "query", "gallery"))
         say(f"{labelled.name} at {labelled.root}: {counts} images{left_out(labelled.left_out)}")

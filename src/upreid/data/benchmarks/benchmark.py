@@ -56,7 +56,8 @@ class Benchmark:
     images, people, known cameras); `junk_dropped`; `distractors`; `names_not_matched` and `first_names_not_matched`;
     `differs_from_published` (sentences, none where the counts are the known ones); `also_present` (other forms of the
     same set that were seen beside it and left alone). Only where there is something to say: `unknown_cameras` (the number of
-    images without a camera label) and `doubts` (sentences on images that make a training on this set doubtful).
+    images without a camera label), `doubts` (sentences on images that make a training on this set doubtful) and `stored` (how the
+    images of a packed set were shrunk or encoded anew).
     """
 
     name: str

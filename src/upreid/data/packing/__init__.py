@@ -1,1 +1,1 @@
-"""How images become a packed set: `entry` an image, `shard` an archive, `folder` the set."""
+"""How images become a packed set: `shard` makes an archive of some images, `folder` the whole."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import PIL
 
+from upreid.data.benchmarks.packed import LABELS
 from upreid.data.packing.shard import RECORD, Packing
 from upreid.data.sources.index_file import NAMES, Index, joined, open_index, write_index
 from upreid.data.sources.packed_set import FORMAT, INDEX, KIND, MANIFEST, UNFINISHED, VERSION, WHERE, read_manifest
@@ -33,6 +34,7 @@ def plan_of(packing: Packing) -> dict[str, Any]:
         "source": {"images": len(packing.source), "fingerprint": packing.source.fingerprint},
         "settings": {**vars(shape), "shard_size": packing.shard_size},
         "encoder": f"Pillow {PIL.__version__}" if encodes else None,
+        **({"labelled": packing.labels.about} if packing.labels else {}),
     }
 
 
@@ -78,14 +80,17 @@ def finish(packing: Packing) -> dict[str, Any]:
         shards.append({"name": name, "images": count, "bytes": facts["bytes"], "sha256": facts["sha256"], "end": end})
         skipped += [{"name": name, "reason": reason} for name, reason in facts["skipped"]]
     path = packing.out / INDEX
-    arrays = {name: _pieces(packing, name) for name in (*NAMES, *WHERE)}
+    labels = LABELS if packing.labels else ()
+    arrays = {name: _pieces(packing, name) for name in (*NAMES, *WHERE, *labels)}
     write_index(path, KIND, {"shards": [{k: shard[k] for k in ("name", "bytes", "end")} for shard in shards]}, arrays)
+    index = open_index(path, KIND)
     manifest = {
         **plan_of(packing),
         "packed_from": packing.source.description,
         "images": end,
         "bytes": sum(shard["bytes"] for shard in shards),
-        "index": open_index(path, KIND).digest(*NAMES, *WHERE),
+        "index": index.digest(*NAMES, *WHERE),
+        **({"labels": index.digest(*LABELS)} if packing.labels else {}),
         "shards": shards,
         "skipped": skipped,
     }

@@ -1,29 +1,58 @@
-"""One shard: a stretch of the source, written aside and renamed, and a record of what is in it.
+"""One shard: images of a stretch of the source, checked, perhaps shrunk, and named; written aside and renamed, with a record.
 
 Which images a shard holds is decided by their numbers alone, and nothing in it by a clock, so a shard is the same whoever
 writes it, and when.
 """
 
 import hashlib
+import io
 import os
+import re
 import tarfile
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
+from PIL import Image
 
-from upreid.data.decode import UnreadableImage
-from upreid.data.packing.entry import Shape, content_of, member_name
+from upreid.data.benchmarks.packed import Labels
+from upreid.data.decode import UnreadableImage, decode_bytes
 from upreid.data.sources.index_file import Index, open_index, pack_names, write_index
 from upreid.data.sources.packed_set import UNFINISHED
-from upreid.data.sources.source import Source, printable
+from upreid.data.sources.source import Source, place, printable
 from upreid.errors import DataError
 from upreid.runtime.files import flush
 
 RECORD = "shard record"
 END = bytes(2 * tarfile.BLOCKSIZE)
+CHECK_SIZE = 32, 16
+"""Height and width: a JPEG is read to its last byte at an eighth of its size, which is what takes the time."""
+
+QUALITY = 95
+"""Quality of an image that had to be shrunk, where none was asked for."""
+
+LONGEST_STEM = 60
+"""Letters; with number and suffix a name stays under the 100 bytes of the oldest tar format."""
+
+BEGINNINGS = {
+    b"\xff\xd8\xff": "jpg",
+    b"\x89PNG": "png",
+    b"BM": "bmp",
+    b"RIFF": "webp",
+    b"II*\0": "tif",
+    b"MM\0*": "tif",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How images are stored; None: as they are."""
+
+    height: int | None
+    width: int | None
+    quality: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +63,8 @@ class Packing:
     out: Path
     shape: Shape
     shard_size: int
+    labels: Labels | None = None
+    """Labels of the images, where the source is a labelled set."""
 
     def shards(self) -> range:
         """Numbers of the shards."""
@@ -56,7 +87,7 @@ def write_shard(packing: Packing, number: int) -> int:
     """Write a shard and its record; return the shard's number."""
     mine = os.getpid()  # a worker of a run that was killed may live a moment longer
     aside = packing.out / UNFINISHED / f"{number:06d}.tar.{mine}"
-    contents = Contents()
+    contents = Contents(packing.labels)
     with aside.open("wb") as file:
         for index in packing.images(number):
             contents.add(file, packing, index)
@@ -70,7 +101,9 @@ def write_shard(packing: Packing, number: int) -> int:
 class Contents:
     """What has gone into a shard so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: Labels | None) -> None:
+        self.labels = labels
+        self.kept: list[int] = []
         self.names: list[str] = []
         self.where: list[tuple[int, int, int]] = []  # position, size, CRC-32
         self.skipped: list[tuple[str, str]] = []
@@ -82,11 +115,17 @@ class Contents:
         try:
             content = content_of(packing.source, index, packing.shape)
         except UnreadableImage as error:
+            if self.labels is not None and not self.labels.trains(index):
+                raise DataError(
+                    f"cannot read test image {error}; a ranking with images left out is another benchmark: repair it, or remove "
+                    f"it from the set"
+                ) from error
             self.skipped.append((printable(name), error.reason))
             return
         header = tarfile.TarInfo(member_name(index, name, content))
         header.size = len(content)  # everything else as it is by default: no owner, the same time for all
         self.write(file, header.tobuf(tarfile.USTAR_FORMAT))
+        self.kept.append(index)
         self.names.append(name)
         self.where.append((self.size, len(content), zlib.crc32(content)))
         self.write(file, content + bytes(-len(content) % tarfile.BLOCKSIZE))
@@ -105,7 +144,8 @@ class Contents:
         """What the index will say of its images."""
         where = np.array(self.where, dtype=np.uint64).reshape(-1, 3)
         positions, sizes, checks = where[:, 0], where[:, 1].astype(np.uint32), where[:, 2].astype(np.uint32)
-        return {**pack_names(self.names), "positions": positions, "sizes": sizes, "checks": checks}
+        arrays = {**pack_names(self.names), "positions": positions, "sizes": sizes, "checks": checks}
+        return arrays if self.labels is None else {**arrays, **self.labels.arrays(self.kept)}
 
 
 def finished_record(packing: Packing, number: int) -> Index | None:
@@ -118,3 +158,35 @@ def finished_record(packing: Packing, number: int) -> Index | None:
         return record if packing.path(number).stat().st_size == record.facts["bytes"] else None
     except (DataError, FileNotFoundError):
         return None
+
+
+def content_of(source: Source, index: int, shape: Shape) -> bytes:
+    """Return the bytes to store: the file's own where nothing has to change. `UnreadableImage` where it is no picture."""
+    content, name = source.read(index), place(source, index)
+    encodes = shape.quality is not None
+    if shape.height is None and shape.width is None and not encodes:
+        decode_bytes(content, name, target=CHECK_SIZE)
+        return content
+    pixels, size = decode_bytes(content, name, target=_room(shape))
+    height, width = min(size[0], shape.height or size[0]), min(size[1], shape.width or size[1])
+    if (height, width) == size and not encodes:
+        return content
+    picture = Image.fromarray(pixels)
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    file = io.BytesIO()
+    picture.save(file, format="JPEG", quality=shape.quality or QUALITY)
+    return file.getvalue()
+
+
+def _room(shape: Shape) -> tuple[int, int] | None:
+    """Let the decoder shrink where both sides have a limit."""
+    return None if shape.height is None or shape.width is None else (shape.height, shape.width)
+
+
+def member_name(index: int, name: str, content: bytes) -> str:
+    """A key as webdataset reads it (up to the first dot), unique by its number and safe on every system, and a suffix."""
+    stem = PurePosixPath(name).name.partition(".")[0]
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", stem)[:LONGEST_STEM]
+    suffix = next((suffix for beginning, suffix in BEGINNINGS.items() if content.startswith(beginning)), "img")
+    return f"{index:09d}-{safe}.{suffix}"

@@ -17,6 +17,7 @@ from typing import Any
 
 from upreid.data.sources.archives import Shard, ShardImages
 from upreid.data.sources.index_file import NAMES, Index, count_names, open_index
+from upreid.data.sources.retry import SECONDS
 from upreid.errors import DataError, InputError
 
 FORMAT, VERSION = "upreid-pack", 1
@@ -28,11 +29,11 @@ LARGEST_MANIFEST = 2**28
 
 
 def is_packed(root: Path) -> bool:
-    """Whether `root` is, or is becoming, a packed set."""
+    """Return whether `root` is, or is becoming, a packed set."""
     return (root / INDEX).is_file() or (root / UNFINISHED).is_dir()
 
 
-def open_packed(root: Path, *, patience: float) -> ShardImages:
+def open_packed(root: Path, *, patience: float = SECONDS) -> ShardImages:
     """Open a packed set, and refuse one that is unfinished, damaged, of another version, or not of one piece."""
     manifest = read_manifest(root)
     index = open_index(root / INDEX, KIND, check=WHERE)
@@ -46,11 +47,12 @@ def open_packed(root: Path, *, patience: float) -> ShardImages:
     count = count_names(index)
     shape = manifest["settings"]
     kept = "original files" if not any(shape[name] for name in ("height", "width", "quality")) else "re-encoded"
+    labels = f", labelled: {manifest['labelled'].get('name')}" if isinstance(manifest.get("labelled"), dict) else ""
     return ShardImages(
         root,
         shards,
         index,
-        description=f"{root}: a packed set ({count} images in {len(shards)} shards, {kept})",
+        description=f"{root}: a packed set ({count} images in {len(shards)} shards, {kept}{labels})",
         fingerprint=f"packed {manifest['index']}",
         patience=patience,
     )

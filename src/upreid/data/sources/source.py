@@ -28,6 +28,8 @@ class Source(Protocol):
     """What it was recognised as, in one sentence for the log."""
     fingerprint: str
     """Changes when names or their order do, and for packed sets when the bytes do; a resumed run asks for the same."""
+    patience: float
+    """Seconds to wait for storage that does not answer."""
 
     def __len__(self) -> int:
         """Count the images."""
