@@ -98,6 +98,19 @@ def test_a_study_goes_on_from_its_file_and_keeps_what_was_in_it(tmp_path: Path) 
     assert len(read_study_file(folder.file)[2]) == 9
 
 
+def test_a_file_with_results_that_are_not_counted_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = written(tmp_path).read_text()
+    folder = tmp_path / "old"
+    other = text.replace('"cell": "frozen/moco-s1", "digest": "', '"cell": "frozen/moco-s1", "digest": "0')
+    (folder / "study.jsonl").write_text(other)
+    show(folder)
+    assert (folder / "study.jsonl.aside-1").read_text() == other
+    assert (folder / "study.jsonl").read_text() == text
+    assert "held results that are not counted here; it was moved to" in capsys.readouterr().err
+    show(folder)
+    assert not (folder / "study.jsonl.aside-2").exists()
+
+
 def test_another_study_is_not_mixed_with_that_of_a_file(tmp_path: Path) -> None:
     written(tmp_path).rename(tmp_path / "study.jsonl")
     grid = read_grid("controls-laptop")
@@ -112,10 +125,10 @@ def test_another_study_is_not_mixed_with_that_of_a_file(tmp_path: Path) -> None:
     [
         (lambda text: text[: len(text) // 2], "is damaged"),
         (lambda text: "\n".join(text.splitlines()[:-1]), "holds 8 of its 9 results: it was cut short"),
-        (lambda text: "\n".join(text.splitlines()[1:]), "is damaged, or is no study"),
-        (lambda text: "", "is damaged, or is no study"),
+        (lambda text: "\n".join(text.splitlines()[1:]), "is damaged, or is no study.jsonl"),
+        (lambda text: "", "is damaged, or is no study.jsonl"),
         (lambda text: text.replace('"metrics"', '"numbers"'), "the result of .* is damaged"),
-        (lambda text: text.replace('"shared": {', '"shared": 3, "x": {'), "is damaged, or is no study"),
+        (lambda text: text.replace('"shared": {', '"shared": 3, "x": {'), "is damaged, or is no study.jsonl"),
     ],
 )
 def test_a_damaged_file_is_refused_in_one_line(damage: Any, words: str, tmp_path: Path) -> None:

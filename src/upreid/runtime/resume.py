@@ -64,10 +64,14 @@ def is_same(saved: Any, value: Any, started_in: Path) -> bool:
     return saved == value
 
 
-def move_aside(folder: Path, reason: str) -> Path:
+def move_aside(folder: Path, reason: str) -> None:
     """Rename `folder` to a free name beside it; InputError where another process works in it."""
-    free = next(path for path in (folder.with_name(f"{folder.name}.aside-{n}") for n in count(1)) if not path.exists())
+    free = free_name(folder)
     with claim(folder, resume=True):
         folder.rename(free)
     say(f"{folder} cannot be continued ({reason}); it was moved to {free}")
-    return free
+
+
+def free_name(path: Path) -> Path:
+    """Return a name beside `path` that nothing has."""
+    return next(free for free in (path.with_name(f"{path.name}.aside-{n}") for n in count(1)) if not free.exists())

@@ -45,9 +45,7 @@ def machine(device: str, slots: int | None) -> Machine:
     gpus = torch.cuda.device_count() if device != "cpu" else 0
     if device == "cuda" and not gpus:
         raise InputError("--device cuda, but torch sees no GPU; leave it out or say cpu")
-    count = slots if slots is not None else (gpus or cores())
-    if count < 1:
-        raise InputError(f"--slots {count}: give 1 or more, or leave it out")
+    count = slots or gpus or cores()
     if not gpus:
         return Machine(device="cpu", workers=0, slots=tuple({} for _ in range(count)))
     named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(gpus)))  # those that we may use ourselves

@@ -11,6 +11,7 @@ from upreid.errors import InputError
 from upreid.runtime.console import say
 from upreid.runtime.figures import GREY, TEAL, as_svg, new_figure, tidy
 from upreid.runtime.files import write_text
+from upreid.runtime.resume import free_name
 from upreid.study.analysis import (
     ENOUGH_FOR_A_CLAIM,
     LABELS,
@@ -41,11 +42,20 @@ def show(path: Path) -> None:
     if path.is_file():
         return
     write_text(path / "table.md", text)
-    write_study_file(StudyFolder(path).file, study.name, study.grid, study.records)
+    file_away(study, StudyFolder(path))
     try:
         write_plots(study, path)
     except InputError as error:  # the table stands without them
         say(f"no plots: {error}")
+
+
+def file_away(study: StudyResults, folder: StudyFolder) -> None:
+    """Write `study.jsonl`; where the one that is there holds a result that is not counted, it is moved aside first."""
+    before = folder.filed[2] if folder.filed else {}
+    if any(study.records.get(cell, {}).get("digest") != record.get("digest") for cell, record in before.items()):
+        aside = folder.file.rename(free_name(folder.file))
+        say(f"{folder.file} held results that are not counted here; it was moved to {aside}")
+    write_study_file(folder.file, study.name, study.grid, study.records)
 
 
 def report(study: StudyResults) -> list[str]:

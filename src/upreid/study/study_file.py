@@ -46,7 +46,7 @@ def read_study_file(path: Path) -> tuple[str, Grid, dict[str, Record]]:
         records = {row["cell"]: joined(facts[stage_of(row["cell"])], row) for row in rows}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path} is damaged, or is no study ({error!r}); give a file that upreid study wrote"
+            f"{path} is damaged, or is no study.jsonl ({error!r}); give one, or the folder of a study"
         ) from error
     if len(records) != count:
         raise DataError(f"{path} holds {len(records)} of its {count} results: it was cut short; copy it again")
