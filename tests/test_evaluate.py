@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from upreid.cli import main
-from upreid.models.encoder import EncoderHeader, save_encoder, skeleton
+from upreid.models.encoder import save_encoder, skeleton
+from upreid.models.header import EncoderHeader
 
 HEADER = EncoderHeader(
     backbone="resnet18",

@@ -10,7 +10,8 @@ from upreid.config.command_line import parse
 from upreid.config.finetune import FinetuneConfig
 from upreid.config.recipe import read_recipe
 from upreid.errors import DataError, InputError, UpreidError
-from upreid.models.encoder import EncoderHeader, save_encoder, skeleton
+from upreid.models.encoder import save_encoder, skeleton
+from upreid.models.header import EncoderHeader
 
 HEADER = EncoderHeader(
     backbone="resnet18", channels=4, last_stride=1, height=48, width=24, mean=(0.5,) * 3, std=(0.2, 0.2, 0.2), step=7

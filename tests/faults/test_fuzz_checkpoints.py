@@ -18,9 +18,10 @@ from safetensors.torch import save
 
 from upreid.errors import UpreidError
 from upreid.models.backbone import create_backbone
-from upreid.models.encoder import KEY, Encoder, EncoderHeader, is_encoder_file, load_encoder, save_encoder
+from upreid.models.encoder import KEY, Encoder, is_encoder_file, load_encoder, save_encoder
 from upreid.models.foreign import read_checkpoint
 from upreid.models.foreign.opening import open_tensors
+from upreid.models.header import EncoderHeader
 from upreid.training.states import in_bytes, load_state
 
 pytestmark = pytest.mark.slow

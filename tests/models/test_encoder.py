@@ -1,3 +1,4 @@
+import json
 import pickle
 import warnings
 from dataclasses import asdict, replace
@@ -11,7 +12,8 @@ from torch import nn
 from upreid.errors import DataError, InputError
 from upreid.models.backbone import create_backbone
 from upreid.models.batchnorm import group_batch_norm
-from upreid.models.encoder import Encoder, EncoderHeader, is_encoder_file, load_encoder, save_encoder
+from upreid.models.encoder import Encoder, is_encoder_file, load_encoder, save_encoder
+from upreid.models.header import EncoderHeader, read_header
 from upreid.models.heads import HEADS, HeadSettings, create_head
 
 HEADER = EncoderHeader(
@@ -86,7 +88,6 @@ def test_a_head_travels_with_its_encoder(name: str, settings: HeadSettings, tmp_
 
 
 def test_a_pre_trained_encoder_of_the_first_format_can_still_be_read(saved: Path) -> None:
-    import json
 
     later = ("head", "interpolation", "init", "trained_on", "seed")
     values = {key: value for key, value in asdict(HEADER).items() if key not in later}
@@ -203,3 +204,38 @@ def test_a_header_that_does_not_fit_its_tensors_is_the_file_s_fault(tmp_path: Pa
     save_encoder(tmp_path / "e.safetensors", Encoder(net, replace(plain, **{field: value})))
     with pytest.raises(DataError, match="does not fit its own header"):
         load_encoder(tmp_path / "e.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"height": 0}, "its height is 0"),
+        ({"height": 10**6}, "its height is 1000000"),
+        ({"height": True}, "its height is True"),
+        ({"height": 64.0}, r"its height is 64\.0"),
+        ({"last_stride": 3}, "its last_stride is 3"),
+        ({"last_stride": True}, "its last_stride is True"),
+        ({"mean": [0.5, 0.5]}, r"its mean is \[0\.5, 0\.5\]"),
+        ({"mean": [0.5, 0.5, 10**400]}, "its mean is"),
+        ({"std": [0.5, 0.5, float("nan")]}, "its std is"),
+        ({"interpolation": "nearest"}, "its interpolation is 'nearest'"),
+        ({"seed": 2**63}, "its seed is"),
+        ({"step": -1}, "its step is -1"),
+        ({"backbone": None}, "its backbone is None"),
+        ({"head": "bnneck"}, "its head is 'bnneck'"),
+        ({"head": {"name": "sbs"}}, "its name is 'sbs'"),
+        ({"head": {"pool": "max"}}, "its pool is 'max'"),
+        ({"head": {"embed_dim": 10**9}}, "its embed_dim is"),
+        ({"head": {"cameras": [1, "2"]}}, "its cameras is"),
+        ({"head": {"colour": 1}}, "a field 'colour' that nobody knows"),
+    ],
+)
+def test_a_header_that_says_what_no_encoder_of_ours_would_is_refused_by_field(wrong: dict, words: str) -> None:
+    good = {"backbone": "resnet18", "channels": 4, "last_stride": None, "height": 64, "width": 32, "format": 2}
+    good |= {"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1]}
+    assert read_header(Path("e"), json.dumps(good)).std == (1, 1, 1)
+    with pytest.raises(DataError, match=words):
+        read_header(Path("e"), json.dumps(good | wrong))
+    for name in ("backbone", "mean"):
+        with pytest.raises(DataError, match=f"it has no {name}"):
+            read_header(Path("e"), json.dumps({key: value for key, value in good.items() if key != name}))

@@ -4,8 +4,8 @@ from torch import nn
 
 from upreid.models.backbone import create_backbone
 from upreid.models.batchnorm import group_batch_norm
-from upreid.models.momentum import follow, momentum_copy
-from upreid.models.network import Network, Projector, apart, interleave
+from upreid.models.keys import follow, momentum_copy
+from upreid.models.network import Network, Projector, deinterleave, interleave
 
 
 def network(groups=1, regions=None):
@@ -27,7 +27,7 @@ def test_interleaving_puts_contiguous_images_into_one_group_and_comes_undone(gro
         size = 6 // groups
         mine = tiles[group * size : (group + 1) * size].flatten(0, 1)
         assert torch.equal(rows[group::groups].sort(0).values, mine.sort(0).values)
-    assert torch.equal(apart(rows.flatten(1), groups, 4), tiles.flatten(2))
+    assert torch.equal(deinterleave(rows.flatten(1), groups, 4), tiles.flatten(2))
 
 
 def test_groups_are_forwards_of_contiguous_parts():

@@ -11,8 +11,9 @@ from torch import nn
 from upreid.config.finetune import FinetuneConfig
 from upreid.errors import InputError
 from upreid.models.backbone import create_backbone, feature_size, require_resnet, set_last_stride
-from upreid.models.encoder import ENCODER_FILE, Encoder, EncoderHeader, encoder_file, is_encoder_file, load_encoder
+from upreid.models.encoder import ENCODER_FILE, Encoder, encoder_file, is_encoder_file, load_encoder
 from upreid.models.foreign import from_tag, load_into, read_checkpoint
+from upreid.models.header import EncoderHeader
 
 OVERRULED = ("height", "width", "mean", "std", "interpolation", "last_stride")
 """What `[input]` may say otherwise than the encoder's header."""

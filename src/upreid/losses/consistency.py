@@ -178,18 +178,18 @@ def exact(similarities: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ConsistencyLoss:
     """A loss, and what it takes for anchors: past keys, past originals, the batch's originals, or nothing."""
 
     loss: Callable[..., Float[Tensor, ""]]
     anchors: Literal["keys", "originals", "batch", "none"]
 
 
-READINGS: dict[str, Reading] = {
-    "g-queue": Reading(g_queue, "keys"),
-    "g-batch": Reading(g_batch, "batch"),
-    "g-cos": Reading(g_cos, "none"),
-    "g-pos": Reading(g_pos, "keys"),
-    "g-key": Reading(g_key, "originals"),
-    "g-rel": Reading(g_rel, "originals"),
+READINGS: dict[str, ConsistencyLoss] = {
+    "g-queue": ConsistencyLoss(g_queue, "keys"),
+    "g-batch": ConsistencyLoss(g_batch, "batch"),
+    "g-cos": ConsistencyLoss(g_cos, "none"),
+    "g-pos": ConsistencyLoss(g_pos, "keys"),
+    "g-key": ConsistencyLoss(g_key, "originals"),
+    "g-rel": ConsistencyLoss(g_rel, "originals"),
 }

@@ -174,7 +174,7 @@ def rank_first(
 
 
 @dataclass(frozen=True)
-class Reading:
+class IntrinsicLoss:
     """A loss, whether it compares patches of different images, and how many negatives a patch has."""
 
     loss: Callable[..., Float[Tensor, ""]]
@@ -183,9 +183,9 @@ class Reading:
     """From the numbers of patches, of patch columns, and of images."""
 
 
-READINGS: dict[str, Reading] = {
-    "i-a": Reading(i_a, crosses_images=False, num_negatives=lambda patches, _, __: patches - 1),
-    "i-b": Reading(i_b, crosses_images=True, num_negatives=lambda _, __, images: images - 1),
-    "i-c": Reading(i_c, crosses_images=False, num_negatives=lambda patches, columns, _: patches - columns),
-    "i-d": Reading(i_d, crosses_images=True, num_negatives=lambda patches, _, images: patches - 1 + images - 1),
+READINGS: dict[str, IntrinsicLoss] = {
+    "i-a": IntrinsicLoss(i_a, crosses_images=False, num_negatives=lambda patches, _, __: patches - 1),
+    "i-b": IntrinsicLoss(i_b, crosses_images=True, num_negatives=lambda _, __, images: images - 1),
+    "i-c": IntrinsicLoss(i_c, crosses_images=False, num_negatives=lambda patches, columns, _: patches - columns),
+    "i-d": IntrinsicLoss(i_d, crosses_images=True, num_negatives=lambda patches, _, images: patches - 1 + images - 1),
 }

@@ -16,7 +16,7 @@ from upreid.config.pretrain import Consistency, Intrinsic
 from upreid.data.augment import PATCH_PRESETS, Augmentation, OriginalView, PatchGrid, PatchView, ViewRequest
 from upreid.losses import consistency, intrinsic
 from upreid.methods.schedule import ramp
-from upreid.models.queue import Queue
+from upreid.models.keys import Queue
 from upreid.types import Views
 
 

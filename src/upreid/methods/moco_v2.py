@@ -30,10 +30,10 @@ from upreid.methods.method import Method, rows_of
 from upreid.methods.pretraining import Setup, header_of, seeded_backbone
 from upreid.models.backbone import feature_map, feature_size, map_size, num_features
 from upreid.models.batchnorm import group_batch_norm, sync_batch_norm
-from upreid.models.encoder import Encoder, EncoderHeader
-from upreid.models.momentum import follow, momentum_copy
+from upreid.models.encoder import Encoder
+from upreid.models.header import EncoderHeader
+from upreid.models.keys import Queue, follow, momentum_copy
 from upreid.models.network import Network, Projector
-from upreid.models.queue import Queue
 from upreid.runtime.distributed import ALONE, World, gather
 from upreid.runtime.seed import permutation
 from upreid.types import Views

@@ -7,7 +7,7 @@ from torch import nn
 
 from upreid.config.pretrain import PretrainConfig
 from upreid.models.backbone import create_backbone
-from upreid.models.encoder import EncoderHeader
+from upreid.models.header import EncoderHeader
 from upreid.runtime.distributed import ALONE, World
 from upreid.types import Preprocess
 

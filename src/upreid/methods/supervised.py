@@ -13,9 +13,9 @@ from upreid.losses.circle import circle_logits
 from upreid.losses.identity import smoothed_cross_entropy
 from upreid.losses.triplet import batch_hard_triplet
 from upreid.methods.method import Method
+from upreid.models.classifier import IdentityClassifier
 from upreid.models.encoder import Encoder
 from upreid.models.heads import HeadSettings, create_head
-from upreid.models.trainee import Trainee
 from upreid.runtime.distributed import ALONE, World, gather, gather_with_gradient
 from upreid.runtime.seed import stream_key
 from upreid.types import Views
@@ -27,11 +27,11 @@ class Supervised(Method):
     Triplets are mined over the whole batch of all ranks, or, with gradient accumulation, over each part of it.
     """
 
-    student: Trainee
+    student: IdentityClassifier
 
     def __init__(
         self,
-        student: Trainee,
+        student: IdentityClassifier,
         *,
         identity: Literal["softmax", "circle"] = "softmax",
         smoothing: float = 0.1,
@@ -135,7 +135,7 @@ def build(
     loss = config.loss
     classifier = "cosine" if loss.identity == "circle" else "linear"
     return Supervised(
-        Trainee(encoder, num_people, classifier=classifier, compared=loss.triplet_on),
+        IdentityClassifier(encoder, num_people, classifier=classifier, compared=loss.triplet_on),
         identity=loss.identity,
         smoothing=loss.smoothing,
         circle_scale=loss.circle_scale,

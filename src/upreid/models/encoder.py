@@ -1,13 +1,11 @@
 """The encoder file: what a run hands to the world, and how to get it back.
 
-`encoder.safetensors` holds `backbone.*`, perhaps `head.*`, and one JSON header that decides architecture, input size and
-normalisation of every later program.
+`encoder.safetensors` holds `backbone.*`, perhaps `head.*`, and a header in JSON (`models/header.py`).
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -18,43 +16,15 @@ from torch import Tensor, nn
 from upreid.errors import DataError, InputError, first_line
 from upreid.models.backbone import create_backbone
 from upreid.models.file_kinds import SAFETENSORS, kind_of
-from upreid.models.header_checks import complaint
-from upreid.models.heads import HeadSettings, Parts, create_head
+from upreid.models.header import EncoderHeader, read_header
+from upreid.models.heads import Parts, create_head
 from upreid.models.heads.parts import Head, joined
 from upreid.runtime.files import write_aside
 from upreid.types import Preprocess
 
-FORMAT = 2
 KEY = "upreid"
 ENCODER_FILE = "encoder.safetensors"
 """Name of the encoder file in the folder of a run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderHeader:
-    """What an encoder file says about itself."""
-
-    backbone: str
-    channels: int | None
-    last_stride: int | None
-    height: int
-    width: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: str = "bilinear"
-    head: HeadSettings | None = None
-    """What fine-tuning put on the backbone."""
-    init: str = ""
-    """What fine-tuning started from."""
-    trained_on: str = ""
-    """The labelled set of the fine-tuning, and how much of it."""
-    seed: int | None = None
-    """Of the fine-tuning."""
-    recipe: str = ""
-    recipe_hash: str = ""
-    step: int = 0
-    licence_note: str = ""
-    format: int = FORMAT
 
 
 class Encoder(nn.Module):
@@ -205,28 +175,3 @@ def no_encoder(path: Path, reason: str) -> str:
     if kind in ("", SAFETENSORS):
         return f"{path} cannot be read ({reason}); it is cut short or not a safetensors file"
     return f"{path} is {kind}, and no encoder file; {INSTEAD}"
-
-
-def read_header(path: Path, text: str) -> EncoderHeader:
-    """Parse the header; DataError where it is of another format, or says what no encoder of ours would."""
-    try:
-        values: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} has a header that cannot be read ({type(error).__name__})") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{path} has a header that cannot be read (no JSON object)")
-    if values.get("format") == 1 and not values.pop("neck", None):  # pre-training of version 0.1.0: the rest by default
-        values["format"] = FORMAT
-    if values.get("format") != FORMAT or not set(values) <= {field.name for field in fields(EncoderHeader)}:
-        raise DataError(
-            f"{path} has a header of format {str(values.get('format'))[:40]}, this version reads {FORMAT}; "
-            f"use the upreid that wrote it"
-        )
-    head = values.get("head")
-    wrong = complaint(EncoderHeader, values) or (head and complaint(HeadSettings, head))
-    if wrong:
-        raise DataError(f"{path} has a header that cannot be read ({wrong})")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    if head:
-        values["head"] = HeadSettings(**head | {"cameras": tuple(head.get("cameras", ()))})
-    return EncoderHeader(**values)

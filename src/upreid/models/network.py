@@ -53,7 +53,7 @@ class Network(nn.Module):
         image_embedding = patch_embedding = None
         if images is not None:
             groups = groups_of(self.backbone)
-            features = apart(self.backbone(interleave(images[:, None], groups)), groups, 1)[:, 0]
+            features = deinterleave(self.backbone(interleave(images[:, None], groups)), groups, 1)[:, 0]
             image_embedding = self.image_head(features)
         if patches is not None:
             assert self.patch_head is not None
@@ -70,12 +70,12 @@ class Network(nn.Module):
             if self.regions is None:
                 if groups == 1:  # small maps: BatchNorm's backward along rows of 2 pixels is 3 times as slow on CPUs
                     tiles = tiles.contiguous(memory_format=torch.channels_last)
-                return apart(self.backbone(tiles), groups, patches.shape[1])
+                return deinterleave(self.backbone(tiles), groups, patches.shape[1])
             # Not for whole pictures: their maps are larger, and with 4 channels torch 2.15 crashed (cause not found).
             maps = self.map_of(self.backbone, tiles)
         rows, columns = self.regions
         features = maps.unflatten(3, (columns, -1)).unflatten(2, (rows, -1)).mean(dim=(3, 5)).flatten(2)
-        return apart(features, groups, patches.shape[1]).transpose(2, 3).flatten(1, 2)
+        return deinterleave(features, groups, patches.shape[1]).transpose(2, 3).flatten(1, 2)
 
 
 def groups_of(backbone: nn.Module) -> int:
@@ -90,6 +90,6 @@ def interleave(
     return tiles.unflatten(0, (groups, -1)).permute(1, 2, 0, 3, 4, 5).flatten(0, 2)
 
 
-def apart(rows: Float[Tensor, "tiles ..."], groups: int, patches: int) -> Float[Tensor, "images patches ..."]:
-    """Undo `interleave`, for what became of the tiles."""
+def deinterleave(rows: Float[Tensor, "tiles ..."], groups: int, patches: int) -> Float[Tensor, "images patches ..."]:
+    """Invert `interleave`: put what became of the tiles back in the order of the images."""
     return rows.unflatten(0, (-1, patches, groups)).movedim(2, 0).flatten(0, 1)

@@ -13,7 +13,8 @@ from upreid.config.files import digest
 from upreid.config.training import TrainConfig, TrainingConfig
 from upreid.errors import InputError
 from upreid.methods.method import Method
-from upreid.models.encoder import EncoderHeader, read_file, read_header
+from upreid.models.encoder import read_file
+from upreid.models.header import EncoderHeader, read_header
 from upreid.runtime.compute import check_compiler, settle
 from upreid.runtime.console import logging_to, say
 from upreid.runtime.distributed import World, from_lead, join

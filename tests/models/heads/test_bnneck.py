@@ -5,8 +5,7 @@ from torch.testing import assert_close
 from upreid.models.backbone import create_backbone
 from upreid.models.heads import HeadSettings
 from upreid.models.heads.bnneck import BNNeck
-from upreid.models.heads.parts import neck
-from upreid.models.pooling import GeM
+from upreid.models.heads.parts import GeM, neck
 
 
 def backbone() -> nn.Module:

@@ -4,7 +4,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from upreid.models.backbone import num_features, require_resnet
-from upreid.models.heads.parts import Parts, extra_norm, make_pool, neck
+from upreid.models.heads.parts import POOLS, Parts, extra_norm, neck
 from upreid.models.settings import HeadSettings
 
 
@@ -19,7 +19,7 @@ class BNNeck(nn.Module):
         if self.pools:
             require_resnet(backbone, type(backbone).__name__, "--head.pool gem or --head.extra-bn")
             self.extra_bn = extra_norm(dim, wanted=settings.extra_bn)
-            self.pool = make_pool(settings.pool)
+            self.pool = POOLS[settings.pool]()
         self.part_dims = (dim,)
         self.identity_weights = self.feature_weights = (1.0,)
         self.triplets = (((0,), 1.0),)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from upreid.errors import InputError
 from upreid.models.backbone import num_features, require_resnet
-from upreid.models.heads.parts import Parts, extra_norm, make_pool, neck
+from upreid.models.heads.parts import POOLS, Parts, extra_norm, neck
 from upreid.models.settings import HeadSettings
 
 STRIPES = (1, 2, 3)
@@ -29,7 +29,7 @@ class Embed(nn.Module):
 
     def __init__(self, features: int, embed_dim: int, pool: str) -> None:
         super().__init__()
-        self.pool = make_pool(pool)
+        self.pool = POOLS[pool]()
         self.reduce = nn.Linear(features, embed_dim, bias=False)
         nn.init.kaiming_normal_(self.reduce.weight, mode="fan_out", nonlinearity="relu")
 

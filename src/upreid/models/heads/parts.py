@@ -13,8 +13,6 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from upreid.models.pooling import POOLS
-
 
 @dataclass(frozen=True)
 class Parts:
@@ -57,9 +55,33 @@ def extra_norm(features: int, *, wanted: bool) -> nn.Module:
     return nn.BatchNorm2d(features) if wanted else nn.Identity()
 
 
-def make_pool(name: str) -> nn.Module:
-    """A pool by name."""
-    return POOLS[name]()
+class AveragePool(nn.Module):
+    """The mean over all places."""
+
+    def forward(self, maps: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels"]:
+        """Average."""
+        return maps.mean(dim=(2, 3))
+
+
+class GeM(nn.Module):
+    """Generalised mean (Radenovic et al., arXiv 1711.02512): `mean(x ** p) ** (1 / p)` with a learnt p, 3 at the start.
+
+    p = 1 is the mean, a large p the maximum. What is below `floor` counts as `floor`, also what is negative. In single
+    precision at least: powers and roots of half-precision numbers overflow.
+    """
+
+    def __init__(self, power: float = 3.0, floor: float = 1e-6) -> None:
+        super().__init__()
+        self.power, self.floor = nn.Parameter(torch.tensor([power])), floor
+
+    def forward(self, maps: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels"]:
+        """Pool."""
+        exact = maps if maps.dtype.itemsize >= 4 else maps.float()
+        return exact.clamp_min(self.floor).pow(self.power).mean(dim=(2, 3)).pow(1.0 / self.power)
+
+
+POOLS: dict[str, type[nn.Module]] = {"avg": AveragePool, "gem": GeM}
+"""By name."""
 
 
 def joined(parts: Sequence[Tensor], weights: Sequence[float]) -> Float[Tensor, "batch dim"]:

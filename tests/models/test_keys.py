@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from upreid.models.queue import Queue
+from upreid.models.keys import Queue
 
 
 @settings(max_examples=60, deadline=None)

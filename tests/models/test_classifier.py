@@ -6,25 +6,28 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from upreid.models.backbone import create_backbone
-from upreid.models.encoder import Encoder, EncoderHeader
+from upreid.models.classifier import CosineClassifier, IdentityClassifier, LinearClassifier
+from upreid.models.encoder import Encoder
+from upreid.models.header import EncoderHeader
 from upreid.models.heads import HeadSettings, create_head
-from upreid.models.trainee import CosineClassifier, LinearClassifier, Trainee
 
 
-def trainee(classifier: str, compared: Literal["before", "after"]) -> Trainee:
+def network(classifier: str, compared: Literal["before", "after"]) -> IdentityClassifier:
     torch.manual_seed(0)
     settings = HeadSettings(name="mgn", embed_dim=6)
     net = create_backbone("resnet18", height=96, width=32, channels=4, last_stride=1)
     size = {"height": 96, "width": 32, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     header = EncoderHeader(backbone="resnet18", channels=4, last_stride=1, head=settings, **size)
-    return Trainee(Encoder(net, header, create_head(net, settings)), 5, classifier=classifier, compared=compared)
+    return IdentityClassifier(
+        Encoder(net, header, create_head(net, settings)), 5, classifier=classifier, compared=compared
+    )
 
 
 @pytest.mark.parametrize("compared", ["before", "after"])
 def test_every_part_is_classified_after_its_neck_and_compared_where_it_is_asked_for(
     compared: Literal["before", "after"],
 ) -> None:
-    net, images = trainee("linear", compared).eval(), torch.randn(3, 3, 96, 32)
+    net, images = network("linear", compared).eval(), torch.randn(3, 3, 96, 32)
     scores, features = net(images, None)
     parts = net.encoder.parts(images)
     for score, classifier, after in zip(scores, net.classifiers, parts.after, strict=True):
@@ -33,7 +36,7 @@ def test_every_part_is_classified_after_its_neck_and_compared_where_it_is_asked_
 
 
 def test_the_body_is_backbone_and_copies_and_neither_necks_nor_classifiers() -> None:
-    net = trainee("linear", "before")
+    net = network("linear", "before")
     body = {id(parameter) for module in net.body() for parameter in module.parameters()}
     outside = {name for name, parameter in net.named_parameters() if id(parameter) not in body}
     assert {name.split(".")[2] if name.startswith("encoder") else name.split(".")[0] for name in outside} == {

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from upreid.models.pooling import AveragePool, GeM
+from upreid.models.heads.parts import AveragePool, GeM
 
 
 def test_the_power_goes_from_mean_to_maximum() -> None:
