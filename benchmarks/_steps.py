@@ -18,8 +18,7 @@ from upreid.methods.method import Method
 from upreid.methods.pretraining import Setup
 from upreid.runtime.distributed import ALONE
 from upreid.training.launch import placed
-from upreid.training.optimiser import make_optimiser
-from upreid.training.step import Precision, train_step
+from upreid.training.step import Precision, make_optimiser, train_step
 from upreid.types import Views
 
 Config = TypeVar("Config", MocoV2Config, FinetuneConfig)

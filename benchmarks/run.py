@@ -27,7 +27,8 @@ from upreid.runtime.compute import Compute, settle
 from upreid.runtime.distributed import ALONE
 from upreid.synthetic.settings import CorpusSettings
 from upreid.training.feeds.unlabelled import UnlabelledFeed
-from upreid.training.launch import Context, placed
+from upreid.training.launch import placed
+from upreid.training.parts import Context
 from upreid.training.prefetch import prefetched
 from upreid.training.step import Precision
 

@@ -17,9 +17,8 @@ from upreid.methods.moco_v2 import MocoV2
 from upreid.methods.pretraining import Setup
 from upreid.runtime.distributed import World
 from upreid.training.launch import placed
-from upreid.training.optimiser import make_optimiser
 from upreid.training.state import exported
-from upreid.training.step import Precision, train_step
+from upreid.training.step import Precision, make_optimiser, train_step
 from upreid.types import Views
 
 CPU = torch.device("cpu")

@@ -25,9 +25,9 @@ from upreid.runtime.files import write_text
 from upreid.training.feeds.labelled import LabelledFeed
 from upreid.training.launch import fit
 from upreid.training.loop import Plan
-from upreid.training.optimiser import make_optimiser
 from upreid.training.parts import Context, Program, TrainingParts
 from upreid.training.saved import saved_run
+from upreid.training.step import make_optimiser
 from upreid.types import Preprocess
 
 PROGRAM = Program(name="finetune", what="fine-tuning", workers_on_gpu=4)

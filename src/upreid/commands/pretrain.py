@@ -1,14 +1,13 @@
 """`upreid pretrain`: unlabelled person images in, an encoder out, by any method of `config/methods.py`."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
-from upreid.config.methods import METHODS
 from upreid.config.pretrain import PretrainConfig
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source
 from upreid.errors import InputError
+from upreid.methods import module_of
 from upreid.methods.method import Method
 from upreid.methods.pretraining import Setup, preprocess
 from upreid.methods.schedule import warmup_cosine
@@ -16,9 +15,9 @@ from upreid.runtime.distributed import World
 from upreid.training.feeds.unlabelled import UnlabelledFeed
 from upreid.training.launch import fit
 from upreid.training.loop import Plan
-from upreid.training.optimiser import make_optimiser
 from upreid.training.parts import Context, Program, TrainingParts
 from upreid.training.saved import saved_run
+from upreid.training.step import make_optimiser
 
 PROGRAM = Program(name="pretrain", what="pre-training", workers_on_gpu=8)
 
@@ -72,7 +71,7 @@ def parts(config: PretrainConfig, context: Context) -> TrainingParts:
 
 def method_of(config: PretrainConfig, setup: Setup) -> Method:
     """Build the method that the configuration names."""
-    return import_module(METHODS[config.method].module).build(config, setup)
+    return module_of(config).build(config, setup)
 
 
 def plan_of(config: PretrainConfig, steps_per_epoch: int) -> Plan:

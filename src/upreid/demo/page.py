@@ -12,6 +12,7 @@ from upreid.config.commands import DemoConfig
 from upreid.config.files import read_json
 from upreid.data.benchmarks import open_benchmark
 from upreid.demo.results import METRICS, STARTS, DemoFolder, written
+from upreid.methods import loss_names
 from upreid.models.encoder import load_encoder
 from upreid.retrieval.evaluation import labels_of
 from upreid.retrieval.features import features
@@ -24,9 +25,9 @@ from upreid.runtime.journal import read_journal
 from upreid.synthetic.corpus import contact_sheet
 from upreid.synthetic.layouts import market1501_shots
 from upreid.synthetic.settings import CorpusSettings
+from upreid.training.saved import saved_run
 
 STYLES = {"moco": (PURPLE, "--"), "upreid": (TEAL, "-"), "random": (GREY, ":")}
-LABELS = {"contrast": "instance contrast", "consistency": "global consistency", "intrinsic": "intrinsic contrast"}
 NUM_QUERIES, NUM_SHOWN = 6, 8
 
 
@@ -57,8 +58,9 @@ def write_page(folder: DemoFolder, config: DemoConfig, results: dict[str, Any]) 
 def loss_curves(folder: DemoFolder) -> str:
     """Draw each loss term against the step, in a panel of its own."""
     journals = {start: read_journal(folder.pretrained(start) / "metrics.jsonl") for start in ("moco", "upreid")}
+    labels = loss_names(saved_run(folder.pretrained("upreid"), "pretrain").config)
     figure = new_figure(9.0, 2.6)
-    for axes, (term, label) in zip(figure.subplots(1, len(LABELS)), LABELS.items(), strict=True):
+    for axes, (term, label) in zip(figure.subplots(1, len(labels)), labels.items(), strict=True):
         for start, lines in journals.items():
             points = [(line["step"], line[term]) for line in lines if term in line]
             if points:

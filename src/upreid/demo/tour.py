@@ -4,11 +4,13 @@ import json
 from functools import partial
 from typing import Any
 
+from upreid.config.command_line import parse_training
 from upreid.config.commands import DemoConfig
 from upreid.config.files import to_dict
 from upreid.demo.page import write_page
 from upreid.demo.results import STARTS, DemoFolder, collect, print_table
 from upreid.errors import InputError
+from upreid.methods import step_cost
 from upreid.runtime.compute import cores
 from upreid.runtime.console import say
 from upreid.runtime.figures import require_pages
@@ -21,8 +23,8 @@ from upreid.synthetic.settings import CorpusSettings
 from upreid.training.saved import encoder_is_whole, share_done
 
 RECIPES = {"moco": "moco-laptop", "upreid": "laptop"}
-WORK = {"synth": 1.0, "moco": 4.0, "upreid": 9.0, "finetune": 0.6}
-"""Estimated shares of the time: a UP-ReID step costs 2.25 MoCo steps."""
+WORK = {"synth": 1.0, "finetune": 0.6}
+"""Share of the time, beside the cost of a pre-training's step."""
 ONE_THREAD = ["--train.threads", "1", "--train.workers", "0", "--train.device", "cpu"]
 
 
@@ -74,20 +76,16 @@ def all_jobs(config: DemoConfig, folder: DemoFolder) -> list[Job]:
 def pretraining(config: DemoConfig, folder: DemoFolder, start: str) -> Job:
     """Return the job that pre-trains on `wild/` and watches retrieval on the labelled set."""
     run = folder.pretrained(start)
-
-    def words() -> list[str]:
-        length = ["--train.epochs", str(config.epochs), "--train.seed", str(config.seed)]
-        watch = ["--monitor.every-epochs", "4", "--monitor.root", str(folder.corpus / "market1501")]
-        where = ["--data.root", str(folder.corpus / "wild"), "--out", str(run)]
-        line = ["pretrain", RECIPES[start], *where, *length, *watch, *ONE_THREAD]
-        return continued(line, run, {"data.root": str(folder.corpus / "wild")})
-
+    length = ["--train.epochs", str(config.epochs), "--train.seed", str(config.seed)]
+    watch = ["--monitor.every-epochs", "4", "--monitor.root", str(folder.corpus / "market1501")]
+    where = ["--data.root", str(folder.corpus / "wild"), "--out", str(run)]
+    line = ["pretrain", RECIPES[start], *where, *length, *watch, *ONE_THREAD]
     return Job(
         name=f"pretrain-{start}",
-        words=words,
+        words=lambda: continued(line, run, {"data.root": str(folder.corpus / "wild")}),
         is_done=lambda: encoder_is_whole(run),
         done_share=partial(share_done, run),
-        work=WORK[start],
+        work=step_cost(parse_training("pretrain", line[1:])),
         needs=("synth",),
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from upreid.config.grid import read_grid
 from upreid.config.study import Grid, StudyConfig
 from upreid.errors import InputError, UpreidError
+from upreid.methods import step_cost
 from upreid.runtime.console import say
 from upreid.runtime.folder import claim
 from upreid.runtime.jobs import Job, run_jobs
@@ -19,11 +20,7 @@ from upreid.study.results import is_finished, write_result
 from upreid.synthetic.corpus_folder import folders_there
 from upreid.training.saved import encoder_is_whole, share_done
 
-MOCO_STEPS = {"consistency": 0.25, "intrinsic": 1.0}
-"""Cost that each term adds to a step, in MoCo steps: its share of the pixels."""
 IMAGES_PER_IDENTITY = {"pretrain": 12, "finetune": 6}
-TIMES_A_TRAINING_STEP = {"pretrain": 4.0, "finetune": 3.0}
-"""Number of forward passes for every image of an epoch."""
 WORK_OF_THE_REST = 6000.0
 
 
@@ -107,20 +104,18 @@ def job_of(cell: Cell, folder: StudyFolder, machine: Machine, study: str, grid: 
         words=lambda: continued(line, run, identity(cell, line)),
         is_done=lambda: is_done,
         done_share=partial(share_done, run),
-        work=work_of(cell, grid),
+        work=work_of(cell, grid, line),
         needs=tuple(needs),
         finish=partial(write_result, cell, folder, study, line),
     )
 
 
-def work_of(cell: Cell, grid: Grid) -> float:
+def work_of(cell: Cell, grid: Grid, line: Sequence[str]) -> float:
     """Estimate how many forward passes of an image a cell costs."""
     table = cell.settings["flags"]
-    if cell.program not in TIMES_A_TRAINING_STEP:
+    if cell.program not in IMAGES_PER_IDENTITY:
         return WORK_OF_THE_REST
     epochs = table.get("train", {}).get("epochs", 120.0)
     images = IMAGES_PER_IDENTITY[cell.program] * grid.corpora[cell.corpus].identities
     share = table.get("data", {}).get("identity_share", 1.0) * table.get("data", {}).get("image_share", 1.0)
-    terms = [cost for term, cost in MOCO_STEPS.items() if table.get(term, {}).get("weight", 1.0) > 0]
-    extra = sum(terms) if cell.program == "pretrain" else 0.0
-    return TIMES_A_TRAINING_STEP[cell.program] * epochs * images * share * (1.0 + extra)
+    return step_cost(parsed(line)) * epochs * images * share

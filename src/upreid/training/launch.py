@@ -23,7 +23,7 @@ from upreid.runtime.folder import claim
 from upreid.runtime.interrupt import listen
 from upreid.runtime.journal import Journal
 from upreid.runtime.launcher import num_restarts
-from upreid.training.feeds.feed import Feed
+from upreid.training.feeds import Feed
 from upreid.training.introduction import introduce
 from upreid.training.loop import Plan, Run, train
 from upreid.training.monitor import make_monitor

@@ -14,7 +14,7 @@ from upreid.runtime.console import Meter, progress, say
 from upreid.runtime.distributed import World, averaging
 from upreid.runtime.interrupt import Stop, is_time_to_stop, saving
 from upreid.runtime.seed import stream_key
-from upreid.training.feeds.feed import Feed
+from upreid.training.feeds import Feed
 from upreid.training.monitor import RetrievalMonitor
 from upreid.training.prefetch import prefetched
 from upreid.training.recorder import Recorder

@@ -12,7 +12,7 @@ from upreid.models.encoder import EncoderHeader
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import say
 from upreid.runtime.distributed import World
-from upreid.training.feeds.feed import Feed
+from upreid.training.feeds import Feed
 from upreid.training.loop import Plan
 
 

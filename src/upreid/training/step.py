@@ -1,7 +1,9 @@
-"""One optimiser step of any method; the only place in the project that calls `backward`."""
+"""One optimiser step of any method, and the optimisers; the only place in the project that calls `backward`."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -68,3 +70,18 @@ def parts_of(rows: int, accumulate: int) -> list[slice]:
 def gradients_travel(trained: nn.Module, *, yes: bool) -> AbstractContextManager[object]:
     """Let DistributedDataParallel average gradients in the last backward of a step only."""
     return trained.no_sync() if isinstance(trained, DistributedDataParallel) and not yes else nullcontext()
+
+
+def make_optimiser(
+    name: Literal["sgd", "adam", "adamw"],
+    parameters: Sequence[nn.Parameter],
+    *,
+    lr: float,
+    weight_decay: float,
+    momentum: float = 0.9,
+) -> torch.optim.Optimizer:
+    """SGD with momentum, Adam (weight decay as an L2 penalty) or AdamW (decoupled), fused into one kernel."""
+    if name == "sgd":
+        return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+    kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=lr, weight_decay=weight_decay, fused=True)

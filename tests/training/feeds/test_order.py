@@ -1,7 +1,7 @@
 import pytest
 
 from upreid.runtime.distributed import World
-from upreid.training.feeds.order import StepBatches
+from upreid.training.feeds.unlabelled import StepBatches
 
 
 def batches(

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from upreid.errors import InputError
-from upreid.training.feeds.pk_batches import PKBatches
+from upreid.training.feeds.labelled import PKBatches
 
 PEOPLE = [person for person in range(10) for _ in range(person + 1)]  # person n has n + 1 images
 P, K = 4, 3
