@@ -18,7 +18,7 @@ from upreid.config.finetune import FinetuneConfig
 from upreid.config.recipe import read_recipe
 from upreid.errors import InputError, RunError
 from upreid.models.encoder import load_encoder
-from upreid.retrieval.evaluation import sha256
+from upreid.runtime.files import sha256
 from upreid.training import loop
 from upreid.training.feeds import labelled
 

@@ -4,20 +4,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from upreid.data.benchmarks import read_benchmark
+    from upreid.inference import ImageEncoder, ImageFeatures, extract, load_encoder
     from upreid.methods.method import Method
-    from upreid.models.encoder import load_encoder
     from upreid.retrieval.metrics import evaluate_features
     from upreid.retrieval.rerank import rerank
     from upreid.training.launch import fit
 
 __version__ = "0.1.0"
-__all__ = ["Method", "__version__", "evaluate_features", "fit", "load_encoder", "rerank"]
+__all__ = [
+    "ImageEncoder",
+    "ImageFeatures",
+    "Method",
+    "__version__",
+    "evaluate_features",
+    "extract",
+    "fit",
+    "load_encoder",
+    "read_benchmark",
+    "rerank",
+]
 
 HOMES = {
+    "ImageEncoder": "upreid.inference",
+    "ImageFeatures": "upreid.inference",
     "Method": "upreid.methods.method",
-    "fit": "upreid.training.launch",
-    "load_encoder": "upreid.models.encoder",
     "evaluate_features": "upreid.retrieval.metrics",
+    "extract": "upreid.inference",
+    "fit": "upreid.training.launch",
+    "load_encoder": "upreid.inference",
+    "read_benchmark": "upreid.data.benchmarks",
     "rerank": "upreid.retrieval.rerank",
 }
 

@@ -173,7 +173,7 @@ class LabelledImages(Dataset[Tensor]):
     def __getitem__(self, index: int) -> Float[Tensor, "3 height width"]:
         """Decode, resize and normalise one image."""
         try:
-            return network_input(self.records[index], self.preprocess)
+            return read_input(self.records[index], self.preprocess)
         except UnreadableImage as error:
             raise DataError(f"cannot read image {error}; repair it, or remove it from the data set") from error
 
@@ -209,7 +209,7 @@ class LabelledTrainingImages(Dataset[LabelledSample]):
         skipped: list[Skipped] = []
         for candidate in (*places[start:], *places[:start]):
             try:
-                pixels = network_input(self.records[candidate], self.preprocess)
+                pixels = read_input(self.records[candidate], self.preprocess)
             except UnreadableImage as error:
                 skipped.append(Skipped(index=candidate, reason=str(error)))
                 self.failed.add(candidate)
@@ -233,10 +233,17 @@ def collate_labelled(samples: Sequence[LabelledSample]) -> LabelledBatch:
     )
 
 
-def network_input(record: Record, preprocess: Preprocess) -> Float[Tensor, "3 height width"]:
+def read_input(record: Record, preprocess: Preprocess) -> Float[Tensor, "3 height width"]:
     """Decode, resize and normalise a labelled image; `UnreadableImage` where it is no picture."""
     size = preprocess.height, preprocess.width
-    pixels, _ = decode_bytes(record.read(), str(record.path), target=size)
+    return network_input(decode_bytes(record.read(), str(record.path), target=size)[0], preprocess)
+
+
+def network_input(
+    pixels: UInt8[np.ndarray, "picture_height picture_width 3"], preprocess: Preprocess
+) -> Float[Tensor, "3 height width"]:
+    """Resize and normalise decoded pixels."""
     canvas = torch.tensor(pixels).permute(2, 0, 1)[None].contiguous()
-    whole = resize_whole(canvas, torch.tensor([pixels.shape[:2]]), *size, preprocess.interpolation)
+    size, extents = (preprocess.height, preprocess.width), torch.tensor([pixels.shape[:2]])
+    whole = resize_whole(canvas, extents, *size, preprocess.interpolation)
     return normalise(whole, preprocess.mean, preprocess.std)[0]

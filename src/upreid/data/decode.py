@@ -36,6 +36,10 @@ JPEG, JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xae\x42\x60\x82"
 
 
+WAITING = ("JPEG", "MPO")
+"""Formats that are not decoded before it is known how large they are wanted."""
+
+
 class UnreadableImage(Exception):  # noqa: N818 - a state of the file, reported and skipped; the run goes on
     """A file that is no picture we can use; `reason` fits on a line."""
 
@@ -74,6 +78,27 @@ def decode_bytes(
             return _decode(without_remarks(content), name, target, limit_pixels)
 
 
+def decode_image(
+    image: Image.Image, name: str, *, target: tuple[int, int] | None = None
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Return the pixels that `decode_bytes` gives of the file of an opened picture, which stays as it is.
+
+    A JPEG that has not been decoded yet is read from its file again, because large ones are shrunk while they are decoded;
+    of one that has been decoded, the whole is shrunk.
+    """
+    with _one_reason(name):
+        file = getattr(image, "fp", None)
+        if image.format in WAITING and getattr(image, "tile", ()) and file is not None and file.seekable():
+            at = file.tell()
+            file.seek(0)
+            content = file.read()
+            file.seek(at)
+            return decode_bytes(content, name, target=target)[0]
+        _check_size(image, name, LIMIT_PIXELS)
+        image.load()
+        return _upright(image, name, _orientation(image), _room(target))
+
+
 def check_picture(content: bytes, name: str) -> None:
     """Raise `UnreadableImage` where a file is no picture; one is decoded only if it does not end as a whole JPEG or PNG ends."""
     is_whole = content.startswith(JPEG) and content.rstrip(b"\0\r\n").endswith(JPEG_END)
@@ -104,23 +129,34 @@ def _one_reason(name: str) -> Iterator[None]:
 def _decode(
     content: bytes, name: str, target: tuple[int, int] | None, limit_pixels: int
 ) -> tuple[UInt8[np.ndarray, "height width 3"], tuple[int, int]]:
-    room = None if target is None else (HEADROOM * target[0], HEADROOM * target[1])
+    room = _room(target)
     with Image.open(io.BytesIO(content)) as image:
         _check_size(image, name, limit_pixels)
-        if image.format not in ("JPEG", "MPO"):  # which wait, to be shrunk while they are decoded
+        if image.format not in WAITING:
             image.load()  # before metadata are asked for, whose faults do not count; this also turns a TIFF
-        orientation = 1 if image.format == "TIFF" else _orientation(image)
+        orientation = _orientation(image)
         is_on_its_side = orientation >= 5
         width, height = image.size
         if room is not None:
             height_of_room, width_of_room = room[::-1] if is_on_its_side else room
             image.draft("", (width_of_room, height_of_room))
-        rgb = _to_rgb(name, image)
+        pixels = _upright(image, name, orientation, room)
+    return pixels, ((width, height) if is_on_its_side else (height, width))
+
+
+def _room(target: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return the height and width that a picture may keep."""
+    return None if target is None else (HEADROOM * target[0], HEADROOM * target[1])
+
+
+def _upright(
+    image: Image.Image, name: str, orientation: int, room: tuple[int, int] | None
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Convert a picture to RGB, turn it, and shrink it to `room`."""
+    rgb = _to_rgb(name, image)
     if orientation in TURNS:
         rgb = rgb.transpose(TURNS[orientation])
-    if room is not None:
-        rgb = _shrink(rgb, room)
-    return np.asarray(rgb), ((width, height) if is_on_its_side else (height, width))
+    return np.asarray(rgb if room is None else _shrink(rgb, room))
 
 
 def _check_size(image: Image.Image, name: str, limit_pixels: int) -> None:
@@ -130,7 +166,10 @@ def _check_size(image: Image.Image, name: str, limit_pixels: int) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return how the camera was held, from 1 to 8; 1 where the tag is missing, damaged, or no such number."""
+    """Return how the camera was held, from 1 to 8; 1 where the tag is missing, damaged, or no such number, and for a TIFF,
+    which Pillow turns itself."""
+    if image.format == "TIFF":
+        return 1
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged metadata; the pixels decide whether a file is usable

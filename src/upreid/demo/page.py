@@ -16,7 +16,7 @@ from upreid.methods import loss_names
 from upreid.models.encoder import load_encoder
 from upreid.retrieval.evaluation import labels_of
 from upreid.retrieval.features import features
-from upreid.retrieval.ranked_page import Picture, RankedLists, found_for, picture, render
+from upreid.retrieval.ranked_page import RankedLists, Thumbnail, found_for, render, thumbnail
 from upreid.retrieval.ranking import distance_chunks, rank_queries
 from upreid.runtime.compute import Compute
 from upreid.runtime.figures import GREY, PURPLE, TEAL, as_svg, new_figure, tidy
@@ -109,7 +109,7 @@ def ranked_lists(folder: DemoFolder) -> list[RankedLists]:
     queries, gallery = labelled.query[::step][:NUM_QUERIES], labelled.gallery
     labels = labels_of(queries, gallery)
     compute = Compute(device=torch.device("cpu"), threads=1, workers=0)
-    found: dict[str, list[list[Picture]]] = {}
+    found: dict[str, list[list[Thumbnail]]] = {}
     for start in STARTS:
         encoder = load_encoder(folder.finetuned(start, 1) / "encoder.safetensors")
         query, rest = (
@@ -118,6 +118,6 @@ def ranked_lists(folder: DemoFolder) -> list[RankedLists]:
         ranked = rank_queries(distance_chunks(query, rest, metric="cosine"), labels, first=NUM_SHOWN)
         found[start] = [found_for(asked, one, gallery) for asked, one in zip(queries, ranked, strict=True)]
     return [
-        RankedLists(query=picture(one), lists={start: found[start][place] for start in STARTS})
+        RankedLists(query=thumbnail(one), lists={start: found[start][place] for start in STARTS})
         for place, one in enumerate(queries)
     ]

@@ -1,6 +1,5 @@
 """Evaluation of a benchmark: from features of queries and gallery to retrieval metrics, with the protocol they were made with."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from upreid.retrieval.metrics import evaluate_chunks, has_match, why_no_match
 from upreid.retrieval.ranking import Labels, RankedQuery, distance_chunks
 from upreid.retrieval.settings import METRIC_LABELS, Ranking, check_reranking
 from upreid.runtime.console import say
+from upreid.runtime.files import sha256
 
 SAID = ("mAP", "rank1", "rank5", "rank10", "mINP")
 """Metrics that are said on the console."""
@@ -113,12 +113,6 @@ def identity_of(path: Path, encoder: Encoder, ranking: Ranking) -> dict[str, Any
         **origin,
         "trained_on": header.trained_on or "no labels",
     }
-
-
-def sha256(path: Path) -> str:
-    """Return the hash of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def say_result(result: dict[str, Any]) -> None:

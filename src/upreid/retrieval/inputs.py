@@ -1,5 +1,6 @@
 """Checks of features and labels from a caller, which become arrays that the rest can trust."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,9 @@ def count_zeros(features: NDArray[np.float32], what: str) -> int:
     return int((squares < SHORTEST**2).sum())
 
 
-Values = ArrayLike | Tensor | None
+LabelList = ArrayLike | Sequence[int | str | None] | Tensor
+"""Labels of some images: whole numbers or words, or None where a camera is not known."""
+Values = LabelList | None
 
 
 def as_labels(people: tuple[Values, Values], cameras: tuple[Values, Values], counts: tuple[int, int]) -> Labels:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from upreid.errors import InputError
-from upreid.retrieval.inputs import as_feature_pair, as_labels
+from upreid.retrieval.inputs import LabelList, as_feature_pair, as_labels
 from upreid.retrieval.ranking import (
     UNKNOWN,
     Distances,
@@ -35,10 +35,10 @@ COPY = 1e-5
 def evaluate_features(
     query_features: ArrayLike | Tensor,
     gallery_features: ArrayLike | Tensor,
-    query_ids: ArrayLike | Tensor,
-    gallery_ids: ArrayLike | Tensor,
-    query_cameras: ArrayLike | Tensor | None = None,
-    gallery_cameras: ArrayLike | Tensor | None = None,
+    query_ids: LabelList,
+    gallery_ids: LabelList,
+    query_cameras: LabelList | None = None,
+    gallery_cameras: LabelList | None = None,
     *,
     metric: str = "cosine",
     same_camera: str = "drop",

@@ -30,7 +30,7 @@ LARGEST = (128, 192)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class Thumbnail:
     """An image as a data URI, and what it shows."""
 
     uri: str
@@ -43,13 +43,13 @@ class Picture:
 class RankedLists:
     """One query, and the nearest gallery entries by one encoder or several."""
 
-    query: Picture
-    lists: dict[str, list[Picture]]
+    query: Thumbnail
+    lists: dict[str, list[Thumbnail]]
     """Nearest first, by the name of the encoder."""
     remark: str = ""
 
 
-def picture(record: Record, *, is_match: bool = False) -> Picture:
+def thumbnail(record: Record, *, is_match: bool = False) -> Thumbnail:
     """Read an image into the page, reduced to what a page needs; DataError where it cannot be read."""
     try:
         pixels, _ = decode_bytes(record.read(), str(record.path))
@@ -60,13 +60,13 @@ def picture(record: Record, *, is_match: bool = False) -> Picture:
     image.save(file, format="JPEG", quality=90)
     uri = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
     camera = "unknown" if record.camera is None else str(record.camera)
-    return Picture(uri=uri, person=str(record.person), camera=camera, is_match=is_match)
+    return Thumbnail(uri=uri, person=str(record.person), camera=camera, is_match=is_match)
 
 
-def found_for(query: Record, ranked: RankedQuery, gallery: Sequence[Record]) -> list[Picture]:
+def found_for(query: Record, ranked: RankedQuery, gallery: Sequence[Record]) -> list[Thumbnail]:
     """Read the first entries of a query's ranking into the page."""
     entries = [gallery[place] for place in ranked.first]
-    return [picture(entry, is_match=entry.person == query.person) for entry in entries]
+    return [thumbnail(entry, is_match=entry.person == query.person) for entry in entries]
 
 
 def best_and_worst(
@@ -88,7 +88,7 @@ def shown(query: Record, gallery: Sequence[Record], ranked: RankedQuery) -> Rank
     answers, first = len(ranked.ranks), ranked.ranks[0]
     right = f"{answers} right answers, the first" if answers > 1 else "one right answer,"
     remark = f"average precision {100 * rectangle(ranked.ranks):.1f} %; {right} at rank {first}"
-    return RankedLists(query=picture(query), lists={"": found_for(query, ranked, gallery)}, remark=remark)
+    return RankedLists(query=thumbnail(query), lists={"": found_for(query, ranked, gallery)}, remark=remark)
 
 
 def ranked_page(

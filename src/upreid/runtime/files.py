@@ -1,5 +1,6 @@
 """Files that are whole or not there: written aside, flushed to the disk, renamed."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,6 +54,12 @@ def check_target(path: Path, flag: str, is_ours: Callable[[str], bool]) -> None:
         raise InputError(
             f"{flag} {path} cannot be written: {home} is no folder that you may write to; give another place"
         )
+
+
+def sha256(path: Path) -> str:
+    """Return the hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sweep(folder: Path) -> None:

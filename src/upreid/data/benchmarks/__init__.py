@@ -29,13 +29,14 @@ BENCHMARKS: dict[str, Callable[[Path], Benchmark]] = {
 }
 
 
-def read_benchmark(name: str, root: Path) -> Benchmark:
+def read_benchmark(name: str, root: Path | str) -> Benchmark:
     """Read the set called `name` at `root`, which is its folder or the one above (for csv: the file), or a packed set of it.
 
     Raises InputError for a name that is unknown or short of saying which form is meant, and for what the readers refuse.
     """
     if name not in BENCHMARKS:
         raise InputError(f"unknown data set '{name}'{_hint(name)}")
+    root = Path(root).expanduser()
     if root.is_dir() and is_packed(root):
         return packed.read_packed(root, name=name)
     return BENCHMARKS[name](root)
