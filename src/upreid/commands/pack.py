@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from upreid.config.commands import PackConfig
 from upreid.data.benchmarks import open_benchmark
-from upreid.data.benchmarks.packed import NAME, Labels, is_labelled_pack, labels_of
+from upreid.data.benchmarks.packed import NAME, PackedLabels, is_labelled_pack, labels_of
 from upreid.data.packing.folder import begin, damaged_shard, finish
 from upreid.data.packing.shard import Packing, Shape, finished_record, write_shard
 from upreid.data.sources.packed_set import read_manifest
@@ -44,7 +44,7 @@ def run(config: PackConfig) -> None:
     )
 
 
-def open_images(config: PackConfig) -> tuple[Source, Labels | None]:
+def open_images(config: PackConfig) -> tuple[Source, PackedLabels | None]:
     """Open what is to be packed: a labelled set by its name, a labelled packed set, or any other source."""
     name = config.name or (NAME if is_labelled_pack(config.src) else None)
     if name is None:

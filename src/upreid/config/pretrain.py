@@ -26,7 +26,7 @@ AugmentPreset = Literal["luperson", "luperson-jitter", "person", "person-jitter"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images(UnlabelledSet):
+class PretrainImages(UnlabelledSet):
     """Source of the unlabelled images, and how much of it must be readable."""
 
     root: Path
@@ -151,7 +151,7 @@ class PretrainTrain(TrainConfig):
 class PretrainConfig(TrainingConfig):
     """Pre-train an encoder on unlabelled person crops; every method of `upreid pretrain` has these sections."""
 
-    data: Images
+    data: PretrainImages
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: Model = field(default_factory=Model)
     optim: PretrainOptimiser = field(default_factory=PretrainOptimiser)

@@ -34,7 +34,7 @@ class Split:
 
     @property
     def hash(self) -> str:
-        """Of the names."""
+        """Hash of the names."""
         return hash_of(self.names)
 
 

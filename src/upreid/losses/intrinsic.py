@@ -180,7 +180,7 @@ class IntrinsicLoss:
     loss: Callable[..., Float[Tensor, ""]]
     crosses_images: bool
     num_negatives: Callable[[int, int, int], int]
-    """From the numbers of patches, of patch columns, and of images."""
+    """Function of the numbers of patches, of patch columns, and of images."""
 
 
 READINGS: dict[str, IntrinsicLoss] = {

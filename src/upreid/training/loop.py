@@ -38,12 +38,12 @@ class Run:
     """One process's part in a training."""
 
     what: str
-    """In words, for progress: pre-training."""
+    """What the run does, for progress lines: pre-training."""
     resume_line: str
     """The command that goes on with this run."""
     out: Path
     hash: str
-    """Of the configuration."""
+    """Hash of the configuration."""
     method: Method
     feed: Feed
     plan: Plan

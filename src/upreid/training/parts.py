@@ -21,7 +21,7 @@ class Program:
     """A command that trains."""
 
     name: str
-    """As it is typed; only the same program resumes a run."""
+    """The command as it is typed; only the same program resumes a run."""
     what: str
     """What it does, for progress lines."""
     workers_on_gpu: int = 8

@@ -17,7 +17,7 @@ from upreid.runtime.distributed import ALONE, World, average
 
 @runtime_checkable
 class Sink(Protocol):
-    """Where numbers go: the journal, TensorBoard."""
+    """Something that takes numbers: the journal, TensorBoard."""
 
     def write(self, *, step: int, **values: Any) -> None:
         """Take the numbers of a step."""

@@ -62,7 +62,7 @@ class Benchmark:
 
     name: str
     root: Path
-    """Where it was found."""
+    """Folder in which the set was found."""
     train: tuple[Record, ...]
     query: tuple[Record, ...]
     gallery: tuple[Record, ...]

@@ -34,7 +34,7 @@ ECN_PLACES = ("", "msmt17", "MSMT17", "msmt17-ecn")
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """Where an official version keeps its images."""
+    """The folders in which an official version keeps its images."""
 
     name: str
     folder: str
@@ -43,7 +43,7 @@ class Release:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Where it is looked for."""
+        """The folders in which the version is looked for."""
         above = ("", "msmt17/", "MSMT17/", f"{self.name}/", f"{self.folder}/")
         return ("", *(place + self.folder for place in above))
 

@@ -22,7 +22,7 @@ NAME = "packed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labels:
+class PackedLabels:
     """The labels of a set on its way into a packed one."""
 
     about: dict[str, Any]
@@ -38,14 +38,14 @@ class Labels:
         return {name: array[np.array(kept, dtype=np.int64)] for name, array in self.all.items()}
 
 
-def labels_of(labelled: Benchmark) -> Labels:
+def labels_of(labelled: Benchmark) -> PackedLabels:
     """Take the labels of a set, in the order of its source."""
     lists = [place for place, part in enumerate(PARTS) for _ in getattr(labelled, part)]
     values = zip(LABELS, (lists, people(labelled.records), cameras(labelled.records)), strict=True)
     arrays = {name: np.array(numbers, dtype=np.uint8 if name == "lists" else np.int64) for name, numbers in values}
     digest = index_in_memory("labels", {}, arrays).digest(*LABELS)
     about = {"name": labelled.name, "shares_ids": labelled.shares_ids, "facts": labelled.facts, "labels": digest}
-    return Labels(about=about, all=arrays)
+    return PackedLabels(about=about, all=arrays)
 
 
 def is_labelled_pack(root: Path) -> bool:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from upreid.data.benchmarks.packed import Labels
+from upreid.data.benchmarks.packed import PackedLabels
 from upreid.data.decode import UnreadableImage, decode_bytes
 from upreid.data.sources.index_file import Index, open_index, pack_names, write_index
 from upreid.data.sources.packed_set import UNFINISHED
@@ -63,8 +63,8 @@ class Packing:
     out: Path
     shape: Shape
     shard_size: int
-    labels: Labels | None = None
-    """Labels of the images, where the source is a labelled set."""
+    labels: PackedLabels | None = None
+    """PackedLabels of the images, where the source is a labelled set."""
 
     def shards(self) -> range:
         """Numbers of the shards."""
@@ -75,7 +75,7 @@ class Packing:
         return range(number * self.shard_size, min((number + 1) * self.shard_size, len(self.source)))
 
     def path(self, number: int) -> Path:
-        """Where a finished shard stands."""
+        """Return the path of a finished shard."""
         return self.out / f"shard-{number:06d}.tar"
 
     def record(self, number: int) -> Path:
@@ -101,7 +101,7 @@ def write_shard(packing: Packing, number: int) -> int:
 class Contents:
     """What has gone into a shard so far."""
 
-    def __init__(self, labels: Labels | None) -> None:
+    def __init__(self, labels: PackedLabels | None) -> None:
         self.labels = labels
         self.kept: list[int] = []
         self.names: list[str] = []

@@ -40,7 +40,7 @@ MOCO_RELEASE = re.compile(r"^moco_v[12]_\d+ep_pretrain")
 
 @dataclass(frozen=True, kw_only=True)
 class Statistics:
-    """Of pixels scaled to [0, 1], in the order RGB."""
+    """Mean and standard deviation of pixels scaled to [0, 1], in the order RGB."""
 
     owner: str
     mean: tuple[float, float, float]
