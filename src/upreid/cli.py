@@ -123,8 +123,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def dispatch(words: list[str]) -> int:
     """Find the command, fill its configuration, import its program, and run it."""
-    from upreid.config.command_line import parse, parse_training
-
     if not words or words[0] in ("-h", "--help"):
         print(usage(), end="", file=sys.stdout if words else sys.stderr)
         return 0 if words else 2
@@ -133,6 +131,8 @@ def dispatch(words: list[str]) -> int:
 
         print(f"upreid {__version__}")
         return 0
+    from upreid.config.command_line import parse, parse_training
+
     name, *rest = words
     if name not in COMMANDS:
         raise InputError(f"upreid has no command '{name}'{nearest(name, list(COMMANDS))}")
@@ -150,7 +150,7 @@ def dispatch(words: list[str]) -> int:
 
 
 def usage() -> str:
-    """What can be typed, one line each."""
+    """Say what can be typed, in one line each."""
     rows = [(f"{name} {words}".rstrip(), what) for name, row in COMMANDS.items() for words, what in row.lines.items()]
     width = max(len(line) for line, _ in rows)
     lines = "\n".join(f"  {line:{width}}  {what}" for line, what in rows)
@@ -185,7 +185,7 @@ def resumed(name: str, words: Sequence[str]) -> tuple[Path, list[str]] | None:
 
 
 def is_reader_gone(error: OSError) -> bool:
-    """Whether nobody reads standard output any more; what is left in its buffer then goes nowhere."""
+    """Tell whether nobody reads standard output any more; what is left in its buffer then goes nowhere."""
     if not (isinstance(error, BrokenPipeError) and hasattr(select, "poll")):
         return False
     output = select.poll()

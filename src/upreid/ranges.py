@@ -24,7 +24,7 @@ class Range:
     """What an error message adds to the range."""
 
     def admits(self, number: int | float) -> bool:
-        """Whether a number is in the range."""
+        """Tell whether a number is in the range."""
         return (
             math.isfinite(number)
             and (self.least is None or number >= self.least)
@@ -38,7 +38,7 @@ class Range:
         return f" of at most {LARGEST:,}" if number is not None and self.is_too_large(number) else str(self)
 
     def is_too_large(self, number: int | float) -> bool:
-        """Whether a whole number counts further than anything does."""
+        """Tell whether a whole number counts further than anything does."""
         return isinstance(number, int) and self.most is None and number > LARGEST
 
     def __str__(self) -> str:

@@ -37,7 +37,10 @@ def starting_point(config: FinetuneConfig) -> tuple[Encoder, list[str]]:
         said = getattr(config.input, name) is not None
         sentences.append(f"{name} {getattr(header, name)} from {flag if said else source}")
     if "last_stride" in given:
-        set_last_stride(require_resnet(encoder.backbone, header.backbone, "--input.last-stride"), given["last_stride"])
+        set_last_stride(
+            require_resnet(encoder.backbone, header.backbone, "--input.last-stride", "set it to None"),
+            given["last_stride"],
+        )
     if isinstance(encoder.backbone, VisionTransformer) and not {"height", "width"}.isdisjoint(given):
         encoder.backbone.set_input_size(img_size=(header.height, header.width))  # resamples the position embedding
     feature_size(encoder.backbone, header.backbone, header.height, header.width)

@@ -29,12 +29,12 @@ class Given:
 
     @property
     def who(self) -> str:
-        """How an error message names it."""
+        """Return the name that error messages use."""
         return f"recipe '{self.recipe}': {self.flag}" if self.recipe else self.flag
 
     @property
     def words(self) -> list[str]:
-        """How the parser takes it; with a `=`, a value may look like a flag."""
+        """Return the words that the parser reads; after a `=`, a value may look like a flag."""
         return [f"{self.flag}={self.values[0]}"] if self.option.count == 1 else [self.flag, *self.values]
 
 
@@ -113,7 +113,7 @@ def read_flags(
 
 
 def is_flag(word: str) -> bool:
-    """Whether a word begins an option, as `--x` and `-x` do, but a negative number does not."""
+    """Tell whether a word begins an option, as `--x` and `-x` do and a negative number does not."""
     return word.startswith("--") or (word[:1] == "-" and word[1:2].isalpha() and word[1:].lower() not in ("inf", "nan"))
 
 
@@ -143,14 +143,14 @@ def check_values(given: Given) -> None:
 
 
 def amount(option: Option) -> str:
-    """How many values an option takes, in words."""
+    """Say how many values an option takes."""
     if option.count == 0:
         return f"no value (write {option.flag} or {option.negation})"
     return "one value" if option.count == 1 else f"{option.count} values"
 
 
 def quoted(words: Sequence[str]) -> str:
-    """Some words, the first few of many, in quotes."""
+    """Quote some words, the first few of many."""
     more = f" and {len(words) - MOST_NAMED} more" if len(words) > MOST_NAMED else ""
     return ", ".join(f"'{word}'" for word in words[:MOST_NAMED]) + more or "none"
 
@@ -216,6 +216,6 @@ def stand_in(kind: Any, given: Given) -> Any:
 
 
 def value_shown(given: Given) -> str:
-    """A recipe's value and its name, as `--help` shows them."""
+    """Show a recipe's value and its name, as `--help` has them."""
     value = " ".join(given.values) if given.option.count != 0 else str(given.flag == given.option.flag)
     return f"(recipe {given.recipe}: {value})"

@@ -13,7 +13,7 @@ from upreid.errors import DataError
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Plain values only: paths become strings, tuples lists."""
+    """Turn a configuration into plain values: paths become strings, tuples lists."""
     return json.loads(json.dumps(asdict(config), default=str))
 
 
@@ -32,7 +32,7 @@ def digest(config: TrainingConfig) -> str:
 
 
 def effective(section: Any, prefix: str = "", *, without: Sequence[str], later: Sequence[str]) -> dict[str, Any]:
-    """The settings of a section that decide a result; `without` and `later` name fields by their full path."""
+    """Select the settings of a section that decide a result; `without` and `later` name fields by their full path."""
     kept: dict[str, Any] = {}
     for field in fields(section):
         path, value = prefix + field.name, getattr(section, field.name)
@@ -43,7 +43,7 @@ def effective(section: Any, prefix: str = "", *, without: Sequence[str], later: 
 
 
 def default_of(field: Field[Any]) -> Any:
-    """The default of a field; MISSING where it has none."""
+    """Return the default of a field; MISSING where it has none."""
     return field.default if field.default_factory is MISSING else field.default_factory()
 
 

@@ -23,12 +23,12 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """`--optim.weight-decay`."""
+        """Return the flag, such as `--optim.weight-decay`."""
         return f"--{self.path.replace('_', '-')}"
 
     @property
     def negation(self) -> str:
-        """`--train.no-bf16`, which turns a switch off."""
+        """Return the flag that turns a switch off, such as `--train.no-bf16`."""
         section, dot, name = self.flag[2:].rpartition(".")
         return f"--{section}{dot}no-{name}"
 
@@ -49,7 +49,7 @@ def known_flags(schema: type[Any], prefix: str = "", *, is_required: bool = True
 
 
 def has_no_default(field: Field[Any]) -> bool:
-    """Whether a field must be given."""
+    """Tell whether a field must be given."""
     return field.default is MISSING and field.default_factory is MISSING
 
 

@@ -16,7 +16,7 @@ Layer = tuple[str, Sequence[str]]
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Name -> file of every recipe in the package."""
+    """Map the name of every recipe in the package to its file."""
     folder = Path(str(resources.files("upreid") / "recipes"))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
@@ -42,7 +42,7 @@ def layers_of(name: str, program: str, above: tuple[str, ...] = ()) -> list[Laye
 
 
 def with_base(name: str, program: str, above: tuple[str, ...] = ()) -> tuple[dict[str, Any], str | None]:
-    """A recipe's table, and the recipe whose flags come first; `above` are those that it is itself the base of."""
+    """Return a recipe's table, and the recipe whose flags come first; `above` are those that it is itself the base of."""
     table = load(find(name, program))
     base = table.pop("base", None)
     if not (base is None or isinstance(base, str)):
@@ -53,7 +53,7 @@ def with_base(name: str, program: str, above: tuple[str, ...] = ()) -> tuple[dic
 
 
 def recipe_table(name: str, program: str) -> dict[str, Any]:
-    """The settings of a recipe as one table, those of its bases under its own."""
+    """Join the settings of a recipe and of its bases in one table; its own win."""
     table, base = with_base(name, program)
     table.pop("program", None)
     return merged(recipe_table(base, program) if base else {}, table)
@@ -72,7 +72,7 @@ def find(name: str, program: str) -> Path:
 
 
 def recipe_names(program: str) -> list[str]:
-    """Names of the shipped recipes of a program."""
+    """Return the names of the shipped recipes of a program."""
     return [stem for stem, path in shipped_recipes().items() if load(path).get("program") == program]
 
 
@@ -102,7 +102,7 @@ def flags(table: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` to `{"a.b": 1}`."""
+    """Flatten a table: `{"a": {"b": 1}}` becomes `{"a.b": 1}`."""
     found: dict[str, Any] = {}
     for key, value in table.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
@@ -110,7 +110,7 @@ def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def nested(table: dict[str, Any]) -> dict[str, Any]:
-    """`{"a.b": 1}` to `{"a": {"b": 1}}`."""
+    """Invert `flat`: `{"a.b": 1}` becomes `{"a": {"b": 1}}`."""
     found: dict[str, Any] = {}
     for name, value in table.items():
         *sections, key = name.split(".")
@@ -122,7 +122,7 @@ def nested(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def merged(*tables: dict[str, Any]) -> dict[str, Any]:
-    """Tables of flags on top of each other; the last wins, however a flag is spelt."""
+    """Put tables of flags on top of each other; the last wins, however a flag is spelt."""
     found: dict[str, Any] = {}
     for table in tables:
         found |= {name.replace("-", "_"): value for name, value in flat(table).items()}
@@ -130,7 +130,7 @@ def merged(*tables: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_none(value: Any) -> Any:
-    """Plain values only; what was not given is left out."""
+    """Leave out what was not given, at every level; tuples become lists."""
     if isinstance(value, dict):
         return {key: without_none(inner) for key, inner in value.items() if inner is not None}
     return [without_none(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -44,7 +44,7 @@ class TrainConfig(ComputeConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Monitor:
+class MonitorConfig:
     """Retrieval on a labelled set during the training; it observes only."""
 
     every_epochs: EpochsOrZero = 0.0
@@ -81,6 +81,6 @@ class TrainingConfig:
     out: Path
     """Folder of the run; it must be new or empty."""
     train: TrainConfig
-    monitor: Monitor = field(default_factory=Monitor)
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
     tensorboard: bool = False
     """TensorBoard events beside the journal (needs the extra `tensorboard`)."""

@@ -161,7 +161,7 @@ def check_negatives(available: int, hardest: int | None) -> None:
         )
     if hardest is not None and not 1 <= hardest <= available:
         raise InputError(
-            f"hard mining of {hardest} negatives out of {available}; use 1 to {available}, or leave it out"
+            f"hard mining of {hardest} negatives out of {available}; use 1 to {available}, or None for all"
         )
 
 

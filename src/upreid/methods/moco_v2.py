@@ -221,7 +221,9 @@ def check(config: MocoV2Config, setup: Setup) -> None:
             f"--model.sync-bn shares statistics, --model.bn-groups {model.bn_groups} splits them; choose one"
         )
     if model.sync_bn and setup.device.type == "cpu":
-        raise InputError("--model.sync-bn works on GPUs only, and this run is on cpu; leave it out (shuffle-BN is on)")
+        raise InputError(
+            "--model.sync-bn works on GPUs only, and this run is on cpu; say --model.no-sync-bn (shuffle-BN is on)"
+        )
     if term.weight > 0:
         count = intrinsic.READINGS[term.reading].num_negatives
         available = count(term.rows * term.columns, term.columns, config.train.batch)

@@ -41,13 +41,13 @@ def create_backbone(
         model = create_for_size(name, height, width, pretrained=pretrained, **options)
     except (TypeError, AssertionError, RuntimeError) as error:
         if channels is not None and "channels" in str(error):
-            raise InputError(not_a_resnet(f"--model.channels {channels}", name)) from error
+            raise InputError(not_a_resnet(f"channels {channels}", name, "set channels to None")) from error
         reason = in_short(error)
         raise InputError(f"backbone '{name}' cannot be made for inputs of {height}x{width} ({reason})") from error
     if channels is not None:
-        narrow_stem(require_resnet(model, name, f"--model.channels {channels}"), name, channels)
+        narrow_stem(require_resnet(model, name, f"channels {channels}", "set channels to None"), name, channels)
     if last_stride is not None:
-        set_last_stride(require_resnet(model, name, f"--model.last-stride {last_stride}"), last_stride)
+        set_last_stride(require_resnet(model, name, f"last stride {last_stride}", "set it to None"), last_stride)
     model.num_features = feature_size(  # pyright: ignore[reportArgumentType]
         model, name, height, width
     )  # timm's own figure is the trunk's, in some models
@@ -72,23 +72,23 @@ def nearest_model(name: str) -> str:
     return hint if "mean" in hint else "; any name from timm.list_models() will do, such as resnet50"
 
 
-def require_resnet(model: nn.Module, name: str, option: str) -> Any:
+def require_resnet(model: nn.Module, name: str, option: str, remedy: str) -> Any:
     """Return the model, if it is a ResNet; `Any`, because timm sets its stages by name."""
     if not isinstance(model, ResNet):
-        raise InputError(not_a_resnet(option, name))
+        raise InputError(not_a_resnet(option, name, remedy))
     return model
 
 
-def not_a_resnet(option: str, name: str) -> str:
-    """Say that an option does not fit the model."""
-    return f"{option} is for ResNets, and backbone '{name}' is not one; leave it out"
+def not_a_resnet(option: str, name: str, remedy: str) -> str:
+    """Say that an option does not fit the model, and what to do where the backbone is to stay."""
+    return f"{option} is for ResNets, and backbone '{name}' is not one; choose a ResNet, or {remedy}"
 
 
 def narrow_stem(model: Any, name: str, channels: int) -> None:
     """Narrow what timm's `channels` leaves wide: the first convolution and those that read from it."""
     if not isinstance(model.conv1, nn.Conv2d):
         raise InputError(
-            f"backbone '{name}' has a stem of several convolutions, and --model.channels narrows one; leave it out"
+            f"backbone '{name}' has a stem of several convolutions, and channels {channels} narrows one; set channels to None"
         )
     first = model.layer1[0]
     model.conv1 = resized(model.conv1, out_channels=channels)

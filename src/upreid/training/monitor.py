@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from upreid.config.training import Monitor as MonitorConfig
+from upreid.config.training import MonitorConfig
 from upreid.data.benchmarks import read_benchmark
 from upreid.data.benchmarks.checkup import refuse_faults
 from upreid.data.benchmarks.contents import refuse_unreadable

@@ -17,7 +17,12 @@ class BNNeck(nn.Module):
         self.neck = neck(dim)
         self.pools = settings.pool != "avg" or settings.extra_bn
         if self.pools:
-            require_resnet(backbone, type(backbone).__name__, "--head.pool gem or --head.extra-bn")
+            require_resnet(
+                backbone,
+                type(backbone).__name__,
+                "--head.pool gem or --head.extra-bn",
+                "say --head.pool avg and --head.no-extra-bn",
+            )
             self.extra_bn = extra_norm(dim, wanted=settings.extra_bn)
             self.pool = POOLS[settings.pool]()
         self.part_dims = (dim,)

@@ -43,7 +43,7 @@ class MGN(nn.Module):
 
     def __init__(self, backbone: nn.Module, settings: HeadSettings) -> None:
         super().__init__()
-        require_resnet(backbone, type(backbone).__name__, "--head.name mgn")
+        require_resnet(backbone, type(backbone).__name__, "--head.name mgn", "say --head.name bnneck")
         dim, embed_dim = num_features(backbone), settings.embed_dim
         self.branches = nn.ModuleList(deepcopy(own_branch(backbone)) for _ in STRIPES[1:])
         self.extra_bn = nn.ModuleList(extra_norm(dim, wanted=settings.extra_bn) for _ in STRIPES)
@@ -82,12 +82,12 @@ class MGN(nn.Module):
 
 def trunk(backbone: nn.Module, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
     """What all branches share: up to the first block of the third stage."""
-    net = require_resnet(backbone, type(backbone).__name__, "MGN")
+    net = require_resnet(backbone, type(backbone).__name__, "MGN", "another head")
     maps = net.maxpool(net.act1(net.bn1(net.conv1(images))))
     return net.layer3[0](net.layer2(net.layer1(maps)))
 
 
 def own_branch(backbone: nn.Module) -> nn.Sequential:
     """The backbone's own rest."""
-    net = require_resnet(backbone, type(backbone).__name__, "MGN")
+    net = require_resnet(backbone, type(backbone).__name__, "MGN", "another head")
     return nn.Sequential(*list(net.layer3)[1:], net.layer4)
