@@ -14,8 +14,12 @@ import torch
 from PIL import Image
 
 from upreid.cli import main
+from upreid.config.training import Monitor
 from upreid.models.encoder import save_encoder, skeleton
 from upreid.models.header import EncoderHeader
+from upreid.runtime.compute import Compute
+from upreid.runtime.distributed import World
+from upreid.training.monitor import make_monitor
 
 HEADER = EncoderHeader(
     backbone="resnet18",
@@ -108,14 +112,17 @@ def test_a_checkpoint_of_another_program_is_refused_for_what_it_is(market: Path,
     assert "Traceback" not in said
 
 
-def test_a_query_copied_into_the_gallery_under_another_camera_is_said(evaluate: Evaluate, market: Path) -> None:
+def test_a_query_copied_into_the_gallery_under_another_camera_is_said(evaluate: Evaluate, market: Path, capsys) -> None:
     for query in (market / "query").iterdir():
         shutil.copy(query, market / "bounding_box_test" / query.name.replace("_c1s1_", "_c4s1_"))
-    result, said = evaluate("--batch", 5)
+    result, said = evaluate("--batch", 5, "--out", market / "result.json")
     assert result["rank1"] == 100
     (remark,) = result["protocol"]["remarks"]
     assert remark.startswith("6 of 6 queries have the same features as their nearest true match")
     assert remark in said
+    capsys.readouterr()
+    assert main(["table", str(market / "result.json")]) == 0
+    assert f"{market / 'result.json'}: {remark}." in capsys.readouterr().out
 
 
 def test_one_picture_under_many_names_is_said(evaluate: Evaluate, market: Path) -> None:
@@ -285,3 +292,40 @@ def test_a_page_without_jinja2_is_refused_in_one_line(evaluate: Evaluate, tmp_pa
     assert refused["code"] == 2
     assert "pages (--page) need jinja2: pip install 'upreid[pages]'" in said
     assert not (tmp_path / "ranked.html").exists()
+
+
+@pytest.mark.parametrize("form", ["without cameras", "packed"])
+def test_a_page_shows_every_form_of_a_set(form: str, encoder: Path, market: Path, tmp_path: Path, capsys) -> None:
+    name, root = "market1501", market
+    if form == "packed":
+        root = tmp_path / "packed"
+        assert main(["pack", str(market), str(root), "--name", "market1501", "--workers", "1"]) == 0
+    else:
+        name = "market-style"
+        for path in [*market.glob("*/*.png")]:
+            path.rename(path.with_name(f"{path.name[:4]}_{path.name[5:7]}{path.name[10:]}"))  # 0001_c1000000_00.png
+        for path in [*market.glob("*/*.png")]:
+            path.rename(path.with_name(path.name.replace("_c", "_picture")))
+    data = ["--data.name", name, "--data.root", str(root), "--page", str(tmp_path / "ranked.html")]
+    capsys.readouterr()
+    assert main(["evaluate", str(encoder), *data, "--device", "cpu", "--threads", "1", "--workers", "0"]) == 0
+    protocol = json.loads(capsys.readouterr().out)["protocol"]
+    rule = {"packed": "left out per query", "without cameras": "kept, since no cameras are known"}
+    assert protocol["same_person_same_camera"] == rule[form]
+    page = Page(tmp_path / "ranked.html")
+    assert len(page.crops) == 60
+    assert any("camera unknown" in alt for alt, _ in page.crops) == (form == "without cameras")
+
+
+def test_a_monitor_says_what_cannot_be_ranked_and_the_training_goes_on(market: Path, capsys) -> None:
+    compute = Compute(device=torch.device("cpu"), threads=1, workers=0)
+    monitor = make_monitor(Monitor(every_epochs=1.0, name="market1501", root=market), 1, compute, World())
+    assert monitor is not None
+    collapsed = skeleton(HEADER).eval()
+    numbers = monitor.measure(collapsed, 3)
+    assert numbers is not None
+    assert numbers["mAP"] > 0
+    for parameter in collapsed.parameters():
+        parameter.data.zero_()
+    assert monitor.measure(collapsed, 4) is None
+    assert "step 4: not measured: 6 of 6 query features are zero" in capsys.readouterr().err

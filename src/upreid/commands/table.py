@@ -58,7 +58,8 @@ def run(config: TableConfig) -> None:
     head = ["start", "recipe", "trained on", "input", *(f"{title}, {what}" for title in titles)]
     body = [[*row, *row_cells] for row, row_cells in zip(rows, cells, strict=True)]
     print("\n".join(markdown(head, body) if config.format == "markdown" else latex(head, body)))
-    for note in notes(columns, titles):
+    doubts = [f"{one.path}: {remark}." for one in results for remark in one.protocol.get("remarks", ())]
+    for note in (*notes(columns, titles), *doubts):
         print(f"\n{note}" if config.format == "markdown" else f"% {note}")
 
 

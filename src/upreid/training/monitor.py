@@ -41,7 +41,11 @@ def make_monitor(
         sides = encode_sides(encoder, labelled, encoder.preprocess, compute, world=world, quiet=True)
         if not world.is_lead:
             return None
-        result = rank_sides(sides)
+        try:
+            result = rank_sides(sides)
+        except InputError as error:  # features of a collapsed encoder, say; the training goes on without these numbers
+            say(f"step {steps_done}: not measured: {error}")
+            return None
         say(f"step {steps_done}: {result_line(result)}")
         return {key: value for key, value in result.items() if key != "protocol"}
 
