@@ -112,6 +112,15 @@ def test_a_training_picture_under_two_people_is_a_fault(market: Path, capsys) ->
     assert "training pictures stand under two people, byte for byte: 0001_c1s1_000000_00.png = 0002" in report
 
 
+@pytest.mark.parametrize(("folder", "what"), [("query", "query"), ("bounding_box_test", "gallery")])
+def test_a_test_picture_that_repeats_another_is_said(market: Path, capsys, folder: str, what: str) -> None:
+    image = min((market / folder).iterdir())
+    copy(image, image.with_name(image.name.replace("_00.png", "_01.png")))
+    code, report = diagnosis(market, capsys)
+    assert code == 0
+    assert f"note:  1 {what} images repeat another one byte for byte: {image.name} = " in report
+
+
 def csv_set(market: Path, *more: str) -> Path:
     """The set as a CSV file beside its folders."""
     parts = {"bounding_box_train": "train", "query": "query", "bounding_box_test": "gallery"}

@@ -6,7 +6,7 @@ import pytest
 
 from upreid.data.records import Record
 from upreid.data.splits import Split, base_names, draw, select, share_of_images, write_split
-from upreid.errors import InputError
+from upreid.errors import DataError, InputError
 
 
 def records(num_people: int = 10, images: int = 12, root: str = "a") -> list[Record]:
@@ -79,7 +79,7 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "split.json"
     written(path, tuple(records()))
     path.write_text(path.read_text().replace('"0001_c1_00.jpg"', '"0001_c1_99.jpg"'))
-    with pytest.raises(InputError, match="changed after it was written"):
+    with pytest.raises(DataError, match="changed after it was written"):
         select(records(), path)
 
 
@@ -106,7 +106,7 @@ def test_lupersons_lists_of_people_and_of_images_are_understood(tmp_path: Path) 
 def test_files_that_do_not_fit_are_refused_in_one_line(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text(text)
-    with pytest.raises(InputError, match=words) as caught:
+    with pytest.raises(DataError, match=words) as caught:
         select(records(), path)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="upreid split"):

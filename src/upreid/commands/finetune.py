@@ -13,7 +13,7 @@ from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.benchmarks.checkup import refuse_faults
 from upreid.data.benchmarks.contents import refuse_unreadable
 from upreid.data.records import Record
-from upreid.data.training_part import in_words, split_facts, training_part
+from upreid.data.splits import in_words, split_facts, training_part
 from upreid.errors import InputError
 from upreid.methods import supervised
 from upreid.methods.schedule import cosine, staircase, warm_up

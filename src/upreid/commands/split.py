@@ -3,8 +3,7 @@
 from upreid.config.commands import SplitConfig
 from upreid.data.benchmarks import open_benchmark
 from upreid.data.settings import TrainingPart
-from upreid.data.splits import write_split
-from upreid.data.training_part import split_of, training_part
+from upreid.data.splits import split_of, training_part, write_split
 from upreid.errors import InputError
 from upreid.runtime.console import say
 

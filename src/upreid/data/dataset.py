@@ -99,7 +99,7 @@ def collate(samples: Sequence[Sample]) -> ImageBatch:
 
 
 class SkipLedger:
-    """Counts each unreadable file once, over all epochs and resumed runs, and stops the run over the limit.
+    """A count of unreadable files, each once, over all epochs and resumed runs, which stops the run over the limit.
 
     `total`: number of images in the source; `limit`: the share that may fail; `known`: `state()` of an earlier run.
     """
@@ -128,7 +128,7 @@ class SkipLedger:
         return list(new.values())
 
     def state(self) -> list[tuple[int, str]]:
-        """What a resumed run needs to know, as plain values."""
+        """Return what a resumed run needs to know, as plain values."""
         return list(self.reasons.items())
 
 

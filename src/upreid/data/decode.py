@@ -15,7 +15,7 @@ LIMIT_PIXELS = 64_000_000
 """Larger pictures are refused from their header alone: 64 million pixels take 192 MB, and no person crop has them."""
 
 BACKGROUND = (128, 128, 128)
-"""What shows through transparent pixels: mid-grey, near the mean of photographs, so that it says little."""
+"""Colour behind transparent pixels: mid-grey, near the mean of photographs, so that it says little."""
 
 HEADROOM = 2
 """Pictures are kept at up to twice the wanted size, so that a crop of a quarter of the area still has full detail."""

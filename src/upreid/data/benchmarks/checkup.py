@@ -90,14 +90,12 @@ def copy_faults(pairs: Pairs, how: str, same_camera: str) -> list[str]:
         for query, other in pairs
         if query.person == other.person and (same_camera == "keep" or not is_same_camera(query, other))
     ]
-    faults = (
-        [f"{len(foreign)} queries stand in the gallery as other people ({how}): {named(foreign)}"] if foreign else []
-    )
-    if own:
-        faults.append(
-            f"{len(own)} queries stand in the gallery themselves ({how}), so finding them is no feat: {named(own)}"
-        )
-    return faults
+    kinds = (foreign, f"as other people ({how})"), (own, f"themselves ({how}), so finding them is no feat")
+    return [
+        f"{len({query.path for query, _ in some})} queries stand in the gallery {what}: {named(some)}"
+        for some, what in kinds
+        if some
+    ]
 
 
 def is_same_camera(one: Record, other: Record) -> bool:

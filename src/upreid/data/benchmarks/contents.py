@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from upreid.data.benchmarks.benchmark import Benchmark
+from upreid.data.benchmarks.benchmark import PARTS, Benchmark
 from upreid.data.benchmarks.checkup import NAMED, Diagnosis, Pairs, copy_faults, named
 from upreid.data.decode import UnreadableImage, check_picture, decode_bytes
 from upreid.data.records import Record
@@ -62,34 +62,39 @@ def look_at(records: Sequence[Record], look: Callable[[Record], Look], *, quiet:
 
 def check_images(labelled: Benchmark, looks: Sequence[Look], found: Diagnosis, *, same_camera: str = "drop") -> None:
     """Judge what reading all images showed: unreadable ones, and pictures that stand where they should not."""
-    records = labelled.records
     trouble = [look.trouble for look in looks if look.trouble]
     if trouble:
-        found.faults.append(f"{len(trouble)} of {len(records)} images cannot be read: {'; '.join(trouble[:NAMED])}")
-    digests = [look.digest or str(record.path) for look, record in zip(looks, records, strict=True)]
-    first_test, first_entry = len(labelled.train), len(labelled.train) + len(labelled.query)
-    trained: dict[str, Record] = {}
-    conflicts: Pairs = []
-    for digest, record in zip(digests, labelled.train, strict=False):
-        before = trained.setdefault(digest, record)
-        if before.person != record.person and before.path != record.path:
-            conflicts.append((before, record))
-    if conflicts:
-        found.faults.append(
-            f"{len(conflicts)} training pictures stand under two people, byte for byte: {named(conflicts)}"
-        )
-    tested = list(zip(digests[first_test:], records[first_test:], strict=True))
-    both = [(trained[key], record) for key, record in tested if key in trained and trained[key].path != record.path]
+        found.faults.append(f"{len(trouble)} of {len(looks)} images cannot be read: {'; '.join(trouble[:NAMED])}")
+    digests = (look.digest or str(record.path) for look, record in zip(looks, labelled.records, strict=True))
+    same: dict[str, dict[str, list[Record]]] = {part: {} for part in PARTS}  # list -> hash -> images
+    for part in PARTS:
+        for record in getattr(labelled, part):
+            same[part].setdefault(next(digests), []).append(record)
+        repeats = [(some[0], other) for some in same[part].values() for other in some[1:] if some[0].path != other.path]
+        conflicts = [(one, other) for one, other in repeats if one.person != other.person]
+        what = "training" if part == "train" else part
+        if conflicts:
+            found.faults.append(
+                f"{len(conflicts)} {what} pictures stand under two people, byte for byte: {named(conflicts)}"
+            )
+        elif repeats:
+            found.remarks.append(f"{len(repeats)} {what} images repeat another one byte for byte: {named(repeats)}")
+    both = pairs_of(same["train"], same["query"]) + pairs_of(same["train"], same["gallery"])
     if both:
-        found.faults.append(f"{len(both)} test images are byte for byte training images: {named(both)}")
-    entries: dict[str, list[Record]] = {}
-    for digest, record in zip(digests[first_entry:], labelled.gallery, strict=True):
-        entries.setdefault(digest, []).append(record)
-    queries = zip(digests[first_test:first_entry], labelled.query, strict=True)
-    copies = [
-        (query, other) for digest, query in queries for other in entries.get(digest, ()) if query.path != other.path
+        tested = {other.path for _, other in both}
+        found.faults.append(f"{len(tested)} test images are byte for byte training images: {named(both)}")
+    found.faults += copy_faults(pairs_of(same["query"], same["gallery"]), "byte for byte", same_camera)
+
+
+def pairs_of(some: dict[str, list[Record]], others: dict[str, list[Record]]) -> Pairs:
+    """Pair images of two lists that have one hash and are different files."""
+    return [
+        (one, other)
+        for digest, ones in some.items()
+        for one in ones
+        for other in others.get(digest, ())
+        if one.path != other.path
     ]
-    found.faults += copy_faults(copies, "byte for byte", same_camera)
 
 
 def refuse_unreadable(

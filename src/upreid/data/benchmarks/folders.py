@@ -59,7 +59,7 @@ MARKERS = {
     "PersonX": "personx",
     "Market-1501-v15.09.15": "market1501",
 }
-"""What lies in the folder of which set, its form left out where that does not show."""
+"""File or folder that marks a set -> name of the set, without its form where that does not show."""
 
 STYLES = {
     "market1501": MARKET.pattern,
@@ -80,7 +80,7 @@ def hint(root: Path, name: str) -> str:
 
 
 def hint_from_names(names: Sequence[str], name: str) -> str:
-    """Likewise, from the names of images; a set of one's own may be named like any other."""
+    """Return the same hint from the names of images; a set of one's own may be named like any other."""
     if name == "market-style":
         return ""
     for other, pattern in STYLES.items():
@@ -90,7 +90,7 @@ def hint_from_names(names: Sequence[str], name: str) -> str:
 
 
 def is_form(name: str, other: str) -> bool:
-    """Is `name` the set `other`, or a form of it? personx-original is none of personx."""
+    """Return whether `name` is the set `other`, or a form of it; personx-original is none of personx."""
     known = {*MARKERS.values(), *STYLES}
     return other == max((one for one in known if f"{name}-".startswith(f"{one}-")), key=len, default="")
 
@@ -118,13 +118,13 @@ def find_home(root: Path, name: str, *, places: Sequence[str], folders: Sequence
 
 
 def listing(folder: Path) -> str:
-    """The first names in a folder, in words."""
+    """Return the first names in a folder, in words."""
     names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     return named(names) or "nothing"
 
 
 def named(names: Sequence[str]) -> str:
-    """The first of some names, in words."""
+    """Return the first of some names, in words."""
     return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
@@ -166,7 +166,7 @@ def read_market_folders(home: Path, name: str, naming: Naming, *, junk: int | No
 
 
 def missing_files(folder: Path, names: Iterable[str]) -> list[str]:
-    """Those of `names`, relative to `folder`, that are not there; every folder is looked at once."""
+    """Return those of `names`, relative to `folder`, that are not there; every folder is looked at once."""
     seen: dict[str, set[str]] = {}
     missing = []
     for name in names:

@@ -39,7 +39,7 @@ def read_market1501(root: Path) -> Benchmark:
 
 
 def read_market1501_500k(root: Path) -> Benchmark:
-    """Read the set likewise, with the 500k distractors of `images/` in the gallery, whatever person their names say."""
+    """Read the set with the 500k distractors of `images/` in the gallery, whatever person their names say."""
     home, parts = _read(root, "market1501-500k")
     if not (home / EXTRA).is_dir():
         raise InputError(f"{home} has no folder {EXTRA} with the 500k distractors; without them its name is market1501")

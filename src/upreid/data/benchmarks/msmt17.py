@@ -34,7 +34,7 @@ ECN_PLACES = ("", "msmt17", "MSMT17", "msmt17-ecn")
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """The folders in which an official version keeps its images."""
+    """Names of an official version's folders."""
 
     name: str
     folder: str
@@ -43,7 +43,7 @@ class Release:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The folders in which the version is looked for."""
+        """Folders in which the version is looked for."""
         above = ("", "msmt17/", "MSMT17/", f"{self.name}/", f"{self.folder}/")
         return ("", *(place + self.folder for place in above))
 
@@ -122,7 +122,7 @@ def _text(path: Path) -> str:
 
 
 def _others(root: Path, home: Path, version: Release) -> list[str]:
-    """The other official version, where it is about too."""
+    """Return the name of the other official version where it is there too."""
     other = V1 if version is V2 else V2
     homes = [home.parent / other.folder, *(root / place for place in other.places)]
     return [other.name] if any((place / other.train).is_dir() for place in homes) else []

@@ -25,7 +25,7 @@ PLAN = "plan.json"
 
 
 def plan_of(packing: Packing) -> dict[str, Any]:
-    """Everything that decides the bytes of the set."""
+    """Return everything that decides the bytes of the set."""
     shape = packing.shape
     encodes = not (shape.height is None and shape.width is None and shape.quality is None)
     return {
@@ -100,7 +100,7 @@ def finish(packing: Packing) -> dict[str, Any]:
 
 
 def _records(packing: Packing) -> Iterator[Index]:
-    """One after the other, so that few are open at a time."""
+    """Open the records one after the other, so that few are open at a time."""
     return (open_index(packing.record(number), RECORD) for number in packing.shards())
 
 

@@ -34,7 +34,7 @@ QUALITY = 95
 """Quality of an image that had to be shrunk, where none was asked for."""
 
 LONGEST_STEM = 60
-"""Letters; with number and suffix a name stays under the 100 bytes of the oldest tar format."""
+"""Number of letters; with number and suffix a name stays under the 100 bytes of the oldest tar format."""
 
 BEGINNINGS = {
     b"\xff\xd8\xff": "jpg",
@@ -48,7 +48,7 @@ BEGINNINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """How images are stored; None: as they are."""
+    """Size and quality in which images are stored; None leaves them as they are."""
 
     height: int | None
     width: int | None
@@ -57,29 +57,29 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class Packing:
-    """What every worker needs to know."""
+    """What is packed, where to and how: all that a worker needs to know."""
 
     source: Source
     out: Path
     shape: Shape
     shard_size: int
     labels: PackedLabels | None = None
-    """PackedLabels of the images, where the source is a labelled set."""
+    """Labels of the images, where the source is a labelled set."""
 
     def shards(self) -> range:
-        """Numbers of the shards."""
+        """Return the numbers of the shards."""
         return range(-(-len(self.source) // self.shard_size))
 
     def images(self, number: int) -> range:
-        """Which images of the source a shard is made of."""
+        """Return which images of the source a shard is made of."""
         return range(number * self.shard_size, min((number + 1) * self.shard_size, len(self.source)))
 
     def path(self, number: int) -> Path:
-        """Return the path of a finished shard."""
+        """Return where a finished shard stands."""
         return self.out / f"shard-{number:06d}.tar"
 
     def record(self, number: int) -> Path:
-        """Where it is written down what is in it, as long as the set is not finished."""
+        """Return where the record of a shard stands as long as the set is not finished."""
         return self.out / UNFINISHED / f"{number:06d}.record"
 
 
@@ -137,11 +137,11 @@ class Contents:
         self.size += len(content)
 
     def facts(self) -> dict[str, object]:
-        """What the manifest will say of this shard."""
+        """Return what the manifest says of this shard."""
         return {"bytes": self.size, "sha256": self.sha256.hexdigest(), "skipped": self.skipped}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What the index will say of its images."""
+        """Return what the index says of its images."""
         where = np.array(self.where, dtype=np.uint64).reshape(-1, 3)
         positions, sizes, checks = where[:, 0], where[:, 1].astype(np.uint32), where[:, 2].astype(np.uint32)
         arrays = {**pack_names(self.names), "positions": positions, "sizes": sizes, "checks": checks}
@@ -149,7 +149,7 @@ class Contents:
 
 
 def finished_record(packing: Packing, number: int) -> Index | None:
-    """The record of a shard that is there and as long as it was; None where it is still to be written."""
+    """Return the record of a shard that is there and as long as it was; None where it is still to be written."""
     path = packing.record(number)
     if not path.exists():
         return None

@@ -24,13 +24,13 @@ from upreid.errors import DataError
 from upreid.runtime.console import progress
 
 LARGEST = 2**32 - 1
-"""Sizes are kept in 32 bits; an image is refused long before it is so large."""
+"""Largest size that the index can say; an image is refused long before it is so large."""
 MOST_OPEN = 128
-"""Archives that one process keeps open."""
+"""Number of archives that one process keeps open."""
 
 
 class Shard(NamedTuple):
-    """An archive, and the number of the first image that is not in it or an earlier one."""
+    """One archive; `end` is the number of the first image that is neither in it nor in an earlier one."""
 
     name: str
     size: int
@@ -50,7 +50,7 @@ class ShardImages:
         self.handles: OrderedDict[int, int] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Open archives stay in the process that opened them."""
+        """Leave open archives to the process that opened them."""
         return {**self.__dict__, "handles": OrderedDict()}
 
     def __len__(self) -> int:

@@ -23,10 +23,10 @@ from upreid.data.sources.source import HIDDEN, LIMIT_BYTES, SUFFIXES, Listing, i
 from upreid.errors import DataError, InputError
 
 SETTLED = 2.0
-"""Seconds: a folder that changed this shortly before it was listed may change again without a later `mtime`."""
+"""Number of seconds: a folder that changed so shortly before it was listed may change again without a later `mtime`."""
 RANKED_LIST = "CFS_list.pkl"
 TRIED = 100
-"""Names of the ranked list that are looked for to find out where they stand; some may be missing."""
+"""Number of names of the ranked list that are looked for to find out where they stand; some may be missing."""
 LINK_AGAIN = "links to folders that are listed already"
 IMAGE, FOLDER = "images", "folders"
 

@@ -29,10 +29,10 @@ PRELUDE = struct.Struct("<12sIQQ32s")
 ALIGNMENT = 64
 DTYPES = {name: np.dtype(name).newbyteorder("<") for name in ("uint8", "uint32", "uint64", "int64")}
 LONGEST_FOOTER = 64 * 2**20
-"""Bytes; a footer lists shards, never images."""
+"""Largest footer in bytes: it lists shards, never images."""
 NAMES = ("names", "name_ends")
 PIECE = 4 * 2**20
-"""Bytes read at a time to check a hash: a mapped file would count as memory of this process."""
+"""Number of bytes read at a time to check a hash: a mapped file would count as memory of this process."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -45,17 +45,17 @@ class Index:
     facts: dict[str, Any]
     arrays: Arrays
     hashes: Mapping[str, str]
-    """SHA-256 of each array."""
+    """SHA-256 of each array, by name."""
     path: Path | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A mapped index travels as its path."""
+        """Pickle a mapped index as its path."""
         if self.path is not None:
             return open_index, (self.path, self.kind)
         return index_in_memory, (self.kind, self.facts, dict(self.arrays))
 
     def digest(self, *names: str) -> str:
-        """One hash over some arrays."""
+        """Return one hash over some arrays."""
         return hashlib.sha256(json.dumps([self.hashes[name] for name in names]).encode()).hexdigest()
 
 

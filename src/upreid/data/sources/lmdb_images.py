@@ -22,7 +22,7 @@ from upreid.errors import DataError, InputError
 
 DATA, KEYS = "data.mdb", "keys.pkl"
 _environments: dict[Path, Any] = {}
-"""By folder: an lmdb must not be opened twice in a process."""
+"""Open environments by folder: an lmdb must not be opened twice in a process."""
 
 
 class LmdbImages:
@@ -57,7 +57,7 @@ class LmdbImages:
 
 
 def lmdb_folder(root: Path) -> Path | None:
-    """Where the environment is, if `root` holds one."""
+    """Return where the environment is, if `root` holds one."""
     return next((folder for folder in (root / "lmdb", root) if (folder / DATA).is_file()), None)
 
 
@@ -73,7 +73,7 @@ class Lmdb:
 
     @property
     def folder(self) -> Path:
-        """Where the environment is."""
+        """Folder of the environment."""
         folder = lmdb_folder(self.root)
         assert folder is not None
         return folder.resolve()
@@ -115,7 +115,7 @@ class Lmdb:
 
 
 def _check(folder: Path) -> None:
-    """An lmdb cut short would end the process that reads beyond its end."""
+    """Refuse an lmdb that is cut short: the system ends a process that reads beyond its end."""
     path, environment = folder / DATA, _environment(folder)
     pages, page = environment.info()["last_pgno"] + 1, environment.stat()["psize"]
     if path.stat().st_size < pages * page:

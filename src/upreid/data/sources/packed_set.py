@@ -81,7 +81,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
 
 
 def _shards(root: Path, index: Index) -> list[Shard]:
-    """The shards that the index speaks of, if what it says fits together."""
+    """Return the shards that the index speaks of, if what it says fits together."""
     try:
         shards = [Shard(str(entry["name"]), int(entry["bytes"]), int(entry["end"])) for entry in index.facts["shards"]]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -97,7 +97,7 @@ def _shards(root: Path, index: Index) -> list[Shard]:
 
 
 def _check_shard(root: Path, index: Index, shard: Shard, *, first: int) -> None:
-    """Its size is as indexed, and the first image has its header where the index says."""
+    """Refuse a shard of another size than the index says, or whose first image has no header where the index says."""
     path = root / shard.name
     try:
         size = path.stat().st_size
@@ -116,7 +116,7 @@ def _check_shard(root: Path, index: Index, shard: Shard, *, first: int) -> None:
 
 
 def _has_header(path: Path, position: int, length: int, size: int) -> bool:
-    """Whether there is a header of a member of `length` bytes."""
+    """Return whether there is a header of a member of `length` bytes."""
     if not 0 <= position < size:
         return False
     with path.open("rb", buffering=0) as file:

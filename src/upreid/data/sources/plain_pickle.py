@@ -13,10 +13,10 @@ from typing import Any, BinaryIO
 from upreid.errors import DataError
 
 LIMIT_BYTES = 2**30
-"""Ten million keys of LUPerson-NL, with their people, take about half of this."""
+"""Largest file: ten million keys of LUPerson-NL, with their people, take about half of this."""
 
 MOST_CONTAINERS = 10_000
-"""A list of names has one; empty lists are what little a file needs to fill much memory."""
+"""Largest number of lists and dicts: a list of names is one, and many empty ones would fill memory from a small file."""
 
 CONTAINERS = (pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.LIST, pickle.DICT)
 PLAIN = (
@@ -63,7 +63,7 @@ PURE: Any = vars(pickle)["_Unpickler"]
 
 
 class _PlainUnpickler(PURE):
-    """Knows the opcodes of plain values, and no other."""
+    """An unpickler that knows the opcodes of plain values, and no other."""
 
     dispatch = {code[0]: PURE.dispatch[code[0]] for code in PLAIN}  # noqa: RUF012 - as in the class that it narrows
 
@@ -72,7 +72,7 @@ class _PlainUnpickler(PURE):
         self.containers = 0
 
     def find_class(self, module: str, name: str) -> Any:
-        """No opcode that is left asks for a class; if one did, here it would end."""
+        """Refuse to look up a class; no opcode that is left asks for one."""
         raise pickle.UnpicklingError(f"it names {module}.{name}, and only plain values are read")
 
     def load_counted(self, opcode: int) -> None:

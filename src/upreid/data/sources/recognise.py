@@ -25,9 +25,9 @@ from upreid.runtime.launcher import num_ranks
 
 COMPRESSED = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 WORTH_A_FILE = 20_000
-"""Names."""
+"""Number of names from which a list is kept."""
 LISTS_VERSION = 2
-"""Goes up when what a list holds changes, so that no list kept by an earlier version is used."""
+"""Version of what a list holds; lists that an earlier version kept are made again."""
 
 
 def open_source(root: Path, *, cfs_share: float = 1.0, patience: float = SECONDS) -> Source:

@@ -16,7 +16,7 @@ from upreid.runtime.console import say
 Result = TypeVar("Result")
 
 SECONDS = 600.0
-"""How long a source may be silent: longer than a file server takes to restart."""
+"""Number of seconds that a source may be silent: longer than a file server takes to restart."""
 
 SHORTEST_WAIT, LONGEST_WAIT = 0.5, 20.0
 """Seconds between tries; each wait is twice the one before."""
@@ -59,5 +59,5 @@ def retry(
 
 
 def describe(error: OSError) -> str:
-    """The system's words, and the file they are about."""
+    """Return the system's words, and the file they are about."""
     return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"

@@ -27,9 +27,9 @@ class Source(Protocol):
     description: str
     """What it was recognised as, in one sentence for the log."""
     fingerprint: str
-    """Changes when names or their order do, and for packed sets when the bytes do; a resumed run asks for the same."""
+    """Text that changes when names or their order do, and for packed sets when the bytes do; a resumed run asks for the same."""
     patience: float
-    """Seconds to wait for storage that does not answer."""
+    """Number of seconds to wait for storage that does not answer."""
 
     def __len__(self) -> int:
         """Count the images."""

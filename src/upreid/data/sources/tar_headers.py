@@ -15,7 +15,7 @@ from upreid.errors import DataError
 
 BLOCK = 512
 LONGEST_NAME, LONGEST_EXTENSION = 2**16, 2**20
-"""Bytes of a GNU long name, and of a pax header."""
+"""Largest number of bytes of a GNU long name, and of a pax header."""
 PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 WITHOUT_CONTENT = (
     tarfile.LNKTYPE,
