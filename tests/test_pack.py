@@ -99,6 +99,22 @@ def test_unreadable_images_are_left_out_and_named_up_to_a_limit(
     assert set(files_of(tmp_path / "packed")) == {path.name for path in pictures.iterdir()} - {"0003.png", "0030.png"}
 
 
+def test_of_many_unreadable_images_five_are_named_and_all_stand_in_a_file(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = sorted(path.name for path in pictures.iterdir())[:9]
+    for name in names:
+        (pictures / name).write_bytes(b"no picture")
+    assert pack(pictures, tmp_path / "packed") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    listed = tmp_path / "packed" / ".pack" / "unreadable.txt"
+    assert [name in error for name in names] == [True] * 5 + [False] * 4
+    assert f"and 4 more, all named in {listed}" in error
+    assert [line[1:9] for line in listed.read_text().splitlines()] == names
+    assert pack(pictures, tmp_path / "packed", "--unreadable-share", 0.5) == 0
+    assert not listed.exists()
+
+
 def test_images_are_shrunk_where_they_are_larger_and_keep_their_bytes_where_not(pictures: Path, tmp_path: Path) -> None:
     Image.new("RGB", (100, 301), (200, 30, 40)).save(pictures / "large.png")
     Image.new("L", (8, 301)).save(pictures / "tall.png")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from upreid.errors import InputError
+from upreid.errors import InputError, RunError
 from upreid.runtime.jobs import Job, run_jobs
 
 
@@ -38,7 +38,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_job_that_fails_is_named_with_its_last_words_and_nothing_follows_it(tmp_path: Path) -> None:
     begun: list[str] = []
     jobs = [job("wrong", begun, words="no-such-command"), job("next", begun, needs=("wrong",))]
-    with pytest.raises(InputError, match=r"wrong failed with exit code 2: .*no-such-command.*wrong\.log"):
+    with pytest.raises(RunError, match=r"wrong failed with exit code 2: .*no-such-command.*wrong\.log"):
         run_jobs(jobs, tmp_path, slots=[{}] * 2)
     assert begun == ["wrong"]
 
@@ -47,7 +47,7 @@ def test_others_go_on_past_a_failure_where_asked_to_and_it_is_named_at_the_end(t
     begun: list[str] = []
     jobs = [job("wrong", begun, words="no-such-command"), job("after", begun, needs=("wrong",))]
     jobs += [job("last", begun, needs=("after",)), job("other", begun)]
-    with pytest.raises(InputError, match=r"1 failed \(wrong\) and 2 that need them were left out"):
+    with pytest.raises(RunError, match=r"1 failed \(wrong\) and 2 that need them were left out"):
         run_jobs(jobs, tmp_path, slots=[{}], keeps_going=True)
     assert begun == ["wrong", "other"]
 
@@ -60,7 +60,7 @@ def test_what_is_left_to_do_when_a_job_has_ended_is_done_once_and_may_fail(tmp_p
 
     good = Job(name="good", words=lambda: ["--version"], is_done=lambda: False, work=1.0, finish=seconds.append)
     bad = Job(name="bad", words=lambda: ["--version"], is_done=lambda: False, work=1.0, finish=refuse)
-    with pytest.raises(InputError, match=r"1 failed \(bad\)"):
+    with pytest.raises(RunError, match=r"1 failed \(bad\)"):
         run_jobs([bad, good], tmp_path, slots=[{}], keeps_going=True)
     assert len(seconds) == 1
 
@@ -71,12 +71,12 @@ def test_a_job_whose_command_cannot_be_settled_fails_and_the_others_go_on(tmp_pa
 
     begun: list[str] = []
     bad = Job(name="bad", words=refuse, is_done=lambda: False, work=1.0)
-    with pytest.raises(InputError, match=r"1 failed \(bad\) and 1 that need them"):
+    with pytest.raises(RunError, match=r"1 failed \(bad\) and 1 that need them"):
         run_jobs([bad, job("next", begun, needs=("bad",)), job("good", begun)], tmp_path, slots=[{}], keeps_going=True)
     assert begun == ["good"]
 
 
 def test_each_slot_has_its_own_environment(tmp_path: Path) -> None:
     fitting = [{"PYTHONHOME": "nowhere"}]  # no Python starts with it: the variable reached the process
-    with pytest.raises(InputError, match="failed with exit code 1"):
+    with pytest.raises(RunError, match="failed with exit code 1"):
         run_jobs([job("one", [])], tmp_path, slots=fitting)

@@ -7,16 +7,17 @@ from upreid.data.benchmarks import open_benchmark
 from upreid.data.benchmarks.packed import NAME, PackedLabels, is_labelled_pack, labels_of
 from upreid.data.packing.folder import begin, damaged_shard, finish
 from upreid.data.packing.shard import Packing, Shape, finished_record, write_shard
-from upreid.data.sources.packed_set import read_manifest
+from upreid.data.sources.packed_set import UNFINISHED, read_manifest
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source
-from upreid.errors import InputError
+from upreid.errors import DataError, InputError, RunError, in_one_line
 from upreid.runtime.console import progress, say
+from upreid.runtime.files import write_text
 from upreid.runtime.folder import claim
 from upreid.runtime.pool import in_processes, usable_cores
 
 NAMED = 5
-"""Number of unreadable images that are named when packing stops; the manifest names all."""
+"""So many unreadable images or damaged shards are named when packing stops."""
 
 
 def run(config: PackConfig) -> None:
@@ -73,18 +74,22 @@ def write(packing: Packing, workers: int, limit: float) -> None:
         for number in in_processes(write_shard, packing, missing, min(workers, max(len(missing), 1))):
             record = finished_record(packing, number)
             if record is None:
-                raise InputError(f"{packing.path(number)} went away while it was packed; run the same line again")
+                raise RunError(f"{packing.path(number)} went away while it was packed; run the same line again")
             skipped += record.facts["skipped"]
             meter.advance(len(packing.images(number)))
             stop_over(limit, skipped, packing)
 
 
 def stop_over(limit: float, skipped: Sequence[Sequence[str]], packing: Packing) -> None:
-    """Raise InputError once too many images could not be read."""
+    """Raise DataError once too many images could not be read."""
     if len(skipped) > limit * len(packing.source):
-        named = "; ".join(f"'{name}': {reason}" for name, reason in skipped[:NAMED])
-        more = f"; and {len(skipped) - NAMED} more" if len(skipped) > NAMED else ""
-        raise InputError(
+        sentences = [f"'{name}': {reason}" for name, reason in skipped]
+        named, more = "; ".join(sentences[:NAMED]), ""
+        if len(sentences) > NAMED:
+            path = packing.out / UNFINISHED / "unreadable.txt"
+            write_text(path, "".join(f"{in_one_line(sentence)}\n" for sentence in sentences))
+            more = f"; and {len(sentences) - NAMED} more, all named in {path}"
+        raise DataError(
             f"{len(skipped)} of {len(packing.source)} images cannot be read, over the limit of {limit:.1%}; repair or "
             f"remove them, or go on with a higher --unreadable-share: {named}{more}"
         )
@@ -98,8 +103,9 @@ def verify(packing: Packing, workers: int) -> None:
             damaged += [name] if name else []
             meter.advance()
     if damaged:
-        raise InputError(
-            f"{packing.out}: {len(damaged)} of {len(shards)} shards are damaged or missing ({', '.join(sorted(damaged))}); "
+        first = ", ".join(sorted(damaged)[:NAMED]) + (", ..." if len(damaged) > NAMED else "")
+        raise DataError(
+            f"{packing.out}: {len(damaged)} of {len(shards)} shards are damaged or missing ({first}); "
             f"restore them, or delete the folder and pack again"
         )
     say(f"{packing.out} is packed already; all {len(shards)} shards are as their hashes say")

@@ -32,9 +32,8 @@ from upreid.data.parcels import (
     check_sockets,
     free_shared_memory,
     most_open_files,
-    words,
 )
-from upreid.errors import RunError, Stopped
+from upreid.errors import RunError, Stopped, first_line
 from upreid.runtime.folder import let_go
 from upreid.runtime.launcher import num_ranks
 
@@ -136,8 +135,9 @@ class Loader:
             ):  # torch's own raises wherever this process is, as in a save
                 iterator = iter(self.batches)
         except OSError as error:
+            number, why = self.batches.num_workers, first_line(error)
             raise RunError(
-                f"{self.batches.num_workers} processes that read images cannot be started ({words(error)}); lower {self.flag}"
+                f"{number} processes that read images cannot be started ({why}); lower {self.flag}"
             ) from error
         return iterator, [process for process in multiprocessing.active_children() if process not in others]
 
@@ -207,7 +207,7 @@ def take_next(iterator: Iterator[Parcel], workers: list[BaseProcess], outcome: l
             parcel = next(iterator, None)
         except RuntimeError as error:
             if died(workers):
-                raise HandOverError(words(error)) from error
+                raise HandOverError(first_line(error)) from error
             raise
         if parcel is not None:
             parcel.open()

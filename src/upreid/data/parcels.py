@@ -21,7 +21,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from upreid.errors import RunError
+from upreid.errors import RunError, first_line
 
 BYTES_OF_LOCKS = 2**17
 """Taken by the locks of a worker's queues, at a page of memory each."""
@@ -46,7 +46,7 @@ class Parcel:
             if isinstance(error, RuntimeError) and not str(error).startswith("unable to "):
                 raise  # a defect, and not torch's words for shared memory that it cannot open, enlarge or map
             raise HandOverError(
-                f"a batch of {self.size / 1e6:.1f} MB could not be handed over ({words(error)})"
+                f"a batch of {self.size / 1e6:.1f} MB could not be handed over ({first_line(error)})"
             ) from error
 
     def open(self) -> None:
@@ -57,7 +57,7 @@ class Parcel:
             self.content = pickle.loads(self.packed)
         except (OSError, EOFError, RuntimeError) as error:
             raise HandOverError(
-                f"a batch of {self.size / 1e6:.1f} MB could not be taken over ({words(error)})"
+                f"a batch of {self.size / 1e6:.1f} MB could not be taken over ({first_line(error)})"
             ) from error
 
     def take(self) -> Any:
@@ -104,11 +104,6 @@ def sendable(error: Exception) -> Exception:
     return error
 
 
-def words(error: Exception) -> str:
-    """First line of an error; its kind where it has no words."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
 def tensors_of(batch: Any) -> list[Tensor]:
     """List the tensors of a batch: itself, or those in its mappings, sequences and dataclasses."""
     if isinstance(batch, Tensor):
@@ -144,7 +139,7 @@ def check_locks(workers: int, flag: str) -> None:
     try:
         Lock()
     except OSError as error:
-        trouble = words(error)
+        trouble = first_line(error)
     if free is not None and free < BYTES_OF_LOCKS * workers:
         trouble = f"it has {free / 1e3:.0f} kB free"
     if trouble:
@@ -160,8 +155,8 @@ def check_sockets(flag: str) -> None:
     except OSError as error:
         folder = "" if isinstance(error, FileNotFoundError) else f", {tempfile.gettempdir()}"
         raise RunError(
-            f"processes cannot pass batches on ({words(error)}); their sockets stand in the folder for temporary files{folder}: "
-            f"let TMPDIR be a short path that can be written, as in TMPDIR=/tmp, or use {flag} 0"
+            f"processes cannot pass batches on ({first_line(error)}); their sockets stand in the folder for temporary "
+            f"files{folder}: let TMPDIR be a short path that can be written, as in TMPDIR=/tmp, or use {flag} 0"
         ) from error
 
 

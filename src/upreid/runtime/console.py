@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -15,14 +16,14 @@ SECONDS_BETWEEN_LINES = 10.0
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
-
-log_files: list[TextIO] = []
+log_files: ContextVar[tuple[TextIO, ...]] = ContextVar("log_files", default=())
+"""What is said goes here as well, for as long as `logging_to` lasts."""
 
 
 def say(line: str) -> None:
     """Print one line, and keep it in the run's log; square brackets in file names are text, not markup."""
     console.print(line, markup=False)
-    for file in log_files:
+    for file in log_files.get():
         file.write(f"{datetime.now().isoformat(timespec='seconds')} {line}\n")
         file.flush()
 
@@ -32,11 +33,11 @@ def logging_to(path: Path) -> Iterator[None]:
     """Append what is said to a file as well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        log_files.append(file)
+        before = log_files.set((*log_files.get(), file))
         try:
             yield
         finally:
-            log_files.remove(file)
+            log_files.reset(before)
 
 
 class Meter:

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -14,7 +15,7 @@ from torch import distributed as dist
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from upreid.errors import InputError, UpreidError
+from upreid.errors import RunError, first_line
 from upreid.runtime.faults import machine_faults
 from upreid.runtime.launcher import is_one_node, num_ranks, num_restarts
 
@@ -23,6 +24,9 @@ Result = TypeVar("Result")
 SECONDS_TO_LET_GO = 0.5
 """Gloo's threads let go of a collective's tensors a moment after it is done, and DistributedDataParallel keeps the
 threads alive past `destroy_process_group`. Python's end in that moment aborts the process (pytorch issue 190489)."""
+LONGEST_WAIT = timedelta(hours=12)
+"""How long a rank waits for another. Rank 0 ranks a gallery alone while the others wait, which takes hours where a large one is
+re-ranked; torch's own limit, ten minutes with NCCL, would end the run. Ranks that are gone are noticed at once all the same."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def join(device: torch.device) -> Iterator[World]:
     if is_one_node():  # torchrun keeps its store over restarts, with the addresses of processes that are gone
         store = dist.PrefixStore(f"restart {num_restarts()}", store)  # pyright: ignore[reportPrivateImportUsage]
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT)
     try:
         with machine_faults():
             yield World(rank=rank, size=size)
@@ -89,18 +93,24 @@ def gather_rows(local: Float[Tensor, "rows dim"], world: World) -> Float[Tensor,
 
 
 def from_lead(make: Callable[[], Result], world: World) -> Result:
-    """Let rank 0 make a value that pickles, and give it to all; its InputError is raised on every rank, not waited for."""
+    """Let rank 0 make a value that pickles, and give it to all; what it raises instead ends every rank, not only rank 0.
+
+    Rank 0 speaks: a refusal is one line of its own, a defect keeps its traceback. The others end with RunError.
+    """
     if world.size == 1:
         return make()
     told: list[Any] = [None, None]
+    failure: Exception | None = None
     if world.is_lead:
         try:
             told[0] = make()
-        except (UpreidError, OSError) as error:
-            told[1] = error
+        except Exception as error:
+            failure, told[1] = error, first_line(error)
     dist.broadcast_object_list(told)
+    if failure is not None:
+        raise failure
     if told[1] is not None:
-        raise told[1] if world.is_lead else InputError(str(told[1]))
+        raise RunError(f"rank 0 has ended: {told[1]}")
     return told[0]
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch.distributed import DistError
 
-from upreid.errors import RunError, Stopped, UpreidError
+from upreid.errors import RunError, Stopped, UpreidError, first_line
 
 NO_MEMORY = ("not enough memory", "can't allocate memory")
 """How torch's allocator on the CPU begins to say it."""
@@ -18,7 +18,7 @@ def fault_of_the_machine(error: Exception) -> str | None:
 
     torch has classes for what happens on GPUs and in NCCL, and a plain RuntimeError for the rest.
     """
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    first = first_line(error, 160)
     if isinstance(error, torch.OutOfMemoryError):
         what = "the GPU's memory does not hold this batch: make it smaller, as with a lower --train.batch"
     elif isinstance(error, MemoryError) or any(words in first for words in NO_MEMORY):
@@ -27,7 +27,7 @@ def fault_of_the_machine(error: Exception) -> str | None:
         what = GROUP_GONE
     else:
         return None
-    return f"{what} ({first[:160]})"
+    return f"{what} ({first})"
 
 
 @contextmanager

@@ -69,12 +69,9 @@ def owner(handle: int) -> str:
 
 
 def let_go() -> None:
-    """In a new child: a loader's worker outlives a killed run by seconds, and must not hold its folder so long."""
+    """In a loader's new worker: it outlives a killed run by seconds, and must not hold the run's folder so long."""
     while held:
         os.close(held.pop())
-
-
-os.register_at_fork(after_in_child=let_go)
 
 
 def wait_until_free(out: Path, seconds: float = SECONDS_TO_SAVE) -> None:

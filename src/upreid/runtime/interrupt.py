@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C ask a run to save and stop; a second Ctrl-C stops it at once. A dead worker waits for a save."""
+"""SIGTERM and Ctrl-C ask a run to save and stop; a second Ctrl-C stops it at once."""
 
 import signal
 import time
@@ -47,20 +47,6 @@ def listen() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def saving() -> Iterator[None]:
-    """Let no death of a loader's worker break into a save.
-
-    torch raises for it from a signal handler, wherever the main thread is: also within a library that takes the error
-    for an answer of its own. Back at the loop, the loader finds by itself that a worker is dead.
-    """
-    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGCHLD, handler)
 
 
 def is_time_to_stop(stop: Stop, steps_done: int, device: torch.device, world: World) -> bool:

@@ -6,14 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from upreid.errors import InputError, UpreidError
+from upreid.errors import RunError, Stopped, UpreidError
 from upreid.runtime.console import Meter, progress, say
 from upreid.runtime.interrupt import Stop, listen
-from upreid.runtime.processes import Slot, halt, launch
+from upreid.runtime.processes import Slot, halt, has_ended, launch
 
 SECONDS_BETWEEN_LOOKS = 0.25
 SECONDS_BETWEEN_REPORTS = 2.0
 """How far a run is stands in its journal, which takes time to read."""
+NAMED = 5
+"""So many failed jobs are named in an error."""
 PARTS = 1000
 """Progress is counted in thousandths of the work."""
 
@@ -74,7 +76,7 @@ class Shift:
     def look(self) -> None:
         """Take note of jobs that have ended."""
         for slot, run in list(self.running.items()):
-            if run.process.poll() is None:
+            if not has_ended(run.process):
                 continue
             del self.running[slot]
             try:
@@ -109,8 +111,8 @@ def run_jobs(
 ) -> None:
     """Run what is not done yet, one job a slot, one thread each.
 
-    Raises InputError with the last words of a job that fails. The others are asked to stop and save, as all are where
-    the user interrupts, and can go on when the same is run again; with `keeps_going` a failure stops only the jobs
+    Raises RunError with the last words of a job that fails. The others are asked to stop and save, as all are where
+    the user interrupts (Stopped), and can go on when the same is run again; with `keeps_going` a failure stops only the jobs
     that need the failed one, and the error comes at the end.
     """
     finished = {job.name for job in jobs if job.is_done()}
@@ -127,7 +129,7 @@ def run_jobs(
                 shift.begin()
                 shift.look()
                 if shift.failed and not keeps_going:
-                    raise InputError(next(iter(shift.failed.values())))
+                    raise RunError(next(iter(shift.failed.values())))
                 if time.monotonic() >= due:
                     report(meter, shift, total)
                     due = time.monotonic() + SECONDS_BETWEEN_REPORTS
@@ -151,7 +153,7 @@ def log_of(job: Job, logs: Path) -> Path:
 
 
 def conclude(run: Running, logs: Path) -> None:
-    """Take note of a job's end; InputError with its last words where it failed."""
+    """Take note of a job's end; RunError with its last words where it failed."""
     job, code = run.job, run.process.returncode
     if code == 0:
         job.finish(time.monotonic() - run.started)
@@ -160,7 +162,7 @@ def conclude(run: Running, logs: Path) -> None:
     path = log_of(job, logs)
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
-    raise InputError(f"{job.name} failed with exit code {code}: {last} (all of it: {path})")
+    raise RunError(f"{job.name} failed with exit code {code}: {last} (all of it: {path})")
 
 
 def check_failures(shift: Shift) -> None:
@@ -168,13 +170,15 @@ def check_failures(shift: Shift) -> None:
     if not shift.failed:
         return
     rest = f" and {len(shift.left_out)} that need them were left out" if shift.left_out else ""
-    raise InputError(
-        f"{len(shift.failed)} failed ({', '.join(shift.failed)}){rest}; what each said stands in {shift.logs}; "
+    first, more = list(shift.failed)[:NAMED], len(shift.failed) - NAMED
+    names = ", ".join(first) + (f" and {more} more" if more > 0 else "")
+    raise RunError(
+        f"{len(shift.failed)} failed ({names}){rest}; what each said stands in {shift.logs}; "
         "run the same command again to try them once more"
     )
 
 
 def check_stop(stop: Stop) -> None:
     """Leave where the user asked to."""
-    if stop:
-        raise InputError("stopped; run the same command again to go on")
+    if stop.signal is not None:
+        raise Stopped("stopped; run the same command again to go on", stop.signal)

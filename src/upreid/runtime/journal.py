@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from upreid.errors import InputError
+from upreid.errors import DataError
 from upreid.runtime.files import write_aside
 
 
@@ -66,11 +66,11 @@ def entry_of(line: bytes) -> dict[str, Any] | None:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Read every line; InputError where one is not ours."""
+    """Read every line; DataError where one is not ours."""
     entries: list[dict[str, Any]] = []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         entry = entry_of(line)
         if entry is None:
-            raise InputError(f"line {number} of {path} is damaged; resume its run, which writes it anew")
+            raise DataError(f"line {number} of {path} is damaged; resume its run, which writes it anew")
         entries.append(entry)
     return entries

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from upreid.errors import InputError
+from upreid.errors import RunError
 
 Task = TypeVar("Task")
 Shared = TypeVar("Shared")
@@ -26,7 +26,7 @@ def in_processes(
 ) -> Iterator[Result]:
     """Yield `work(shared, task)` of every task, in the order in which they are done; `shared` travels once a process.
 
-    One worker is this process. Raises `InputError` where a worker dies.
+    One worker is this process. Raises `RunError` where a worker dies.
     """
     if workers == 1:
         yield from (work(shared, task) for task in tasks)
@@ -38,9 +38,7 @@ def in_processes(
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool as error:
-            raise InputError(
-                "a worker process died, perhaps for want of memory; run again with fewer workers"
-            ) from error
+            raise RunError("a worker process died, perhaps for want of memory; run again with fewer workers") from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

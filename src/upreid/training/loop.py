@@ -12,7 +12,7 @@ from upreid.models.encoder import Encoder, save_encoder
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import Meter, progress, say
 from upreid.runtime.distributed import World, averaging
-from upreid.runtime.interrupt import Stop, is_time_to_stop, saving
+from upreid.runtime.interrupt import Stop, is_time_to_stop
 from upreid.runtime.seed import stream_key
 from upreid.training.feeds import Feed
 from upreid.training.monitor import RetrievalMonitor
@@ -123,7 +123,6 @@ def closing(run: Run, steps_done: int) -> bool:
     return stops
 
 
-@saving()
 def save(run: Run, steps_done: int) -> None:
     """Write `encoder.safetensors` and a state, once every loss up to here is known to be finite."""
     run.recorder.read()

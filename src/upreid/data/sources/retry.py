@@ -26,6 +26,13 @@ OF_ONE_FILE = frozenset(
 )
 """Errors that may be the fault of a single file."""
 
+OF_THIS_MACHINE = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n 1024)",
+    errno.ENFILE: "this machine has no more open files to give: end other programs",
+    errno.ENOMEM: "this machine's memory is used up: use fewer workers",
+}
+"""Errors that waiting does not mend -> what does."""
+
 
 def retry(
     act: Callable[[], Result], *, what: str, seconds: float, is_there: Callable[[], bool] = lambda: False
@@ -33,7 +40,8 @@ def retry(
     """Do `act` again and again while the storage behind it does not answer, for `seconds` at most.
 
     `what` names the source. `is_there` is asked about errors that may be those of a single file: where it says yes, the
-    error is raised as it is. Raises `RunError` once `seconds` are over.
+    error is raised as it is. Raises `RunError` once `seconds` are over, and at once
+    for what waiting cannot mend.
     """
     began, wait = time.monotonic(), SHORTEST_WAIT
     while True:
@@ -42,6 +50,8 @@ def retry(
         except OSError as error:
             if error.errno in OF_ONE_FILE and is_there():
                 raise
+            if error.errno in OF_THIS_MACHINE:
+                raise RunError(f"{what} cannot be read ({describe(error)}); {OF_THIS_MACHINE[error.errno]}") from error
             waited = time.monotonic() - began
             if waited >= seconds:
                 raise RunError(
