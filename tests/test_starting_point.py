@@ -1,5 +1,6 @@
 """What `--init` may name, told from what is there: a run, its encoder, its state, a checkpoint of another program."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from upreid.config.command_line import parse
 from upreid.config.finetune import FinetuneConfig
 from upreid.config.recipe import read_recipe
 from upreid.errors import DataError, InputError, UpreidError
-from upreid.models.encoder import save_encoder, skeleton
+from upreid.models.encoder import load_encoder, save_encoder, skeleton
 from upreid.models.header import EncoderHeader
 
 HEADER = EncoderHeader(
@@ -29,9 +30,21 @@ def run_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def begin(init: object):
-    recipe = ["--recipe", "laptop-bot", *read_recipe("laptop-bot", "finetune")]
-    words = [*recipe, "--init", str(init), "--data.name", "market1501", "--data.root", "market", "--out", "run"]
+def begin(init: object, *flags: str, recipe: str = "laptop-bot"):
+    words = [
+        "--recipe",
+        recipe,
+        *read_recipe(recipe, "finetune"),
+        "--init",
+        str(init),
+        "--data.name",
+        "market1501",
+        "--data.root",
+        "market",
+        "--out",
+        "run",
+        *flags,
+    ]
     return starting_point(parse(FinetuneConfig, words, program="finetune"))
 
 
@@ -76,3 +89,29 @@ def test_a_place_where_nothing_is_says_what_could_be_there(tmp_path: Path) -> No
         UpreidError, match=r"no such file, and no model of timm's; give the folder of a run or its encoder"
     ):
         begin(tmp_path / "nothing.pth")
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "eva02_tiny_patch14_224"])
+def test_a_transformer_is_fitted_to_another_size_so_that_its_file_can_be_read_back(name: str, tmp_path: Path) -> None:
+    small, large = ((56, 28), (112, 56)) if "patch14" in name else ((64, 32), (96, 48))
+    header = replace(HEADER, backbone=name, channels=None, last_stride=None, height=small[0], width=small[1])
+    save_encoder(tmp_path / "small.safetensors", skeleton(header))
+    encoder, _ = begin(
+        tmp_path / "small.safetensors",
+        "--input.height",
+        str(large[0]),
+        "--input.width",
+        str(large[1]),
+        recipe="transreid",
+    )
+    save_encoder(tmp_path / "large.safetensors", encoder)
+    back, images = load_encoder(tmp_path / "large.safetensors"), torch.randn(2, 3, *large)
+    torch.testing.assert_close(back(images), encoder.eval()(images))
+
+
+def test_a_size_at_which_the_file_could_not_be_read_back_is_refused_at_the_start(tmp_path: Path) -> None:
+    swin = {"backbone": "swin_tiny_patch4_window7_224", "channels": None, "last_stride": None}
+    save_encoder(tmp_path / "swin.safetensors", skeleton(replace(HEADER, **swin, height=64, width=32)))
+    begin(tmp_path / "swin.safetensors", "--input.height", "64", "--input.width", "32", recipe="transreid")
+    with pytest.raises(InputError, match=r"tensors of another shape for inputs of 256x128.*keep that size"):
+        begin(tmp_path / "swin.safetensors", "--input.height", "256", "--input.width", "128", recipe="transreid")

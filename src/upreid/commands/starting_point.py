@@ -5,13 +5,12 @@ from pathlib import Path
 
 import timm
 import torch
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from upreid.config.finetune import FinetuneConfig
 from upreid.errors import InputError
-from upreid.models.backbone import create_backbone, feature_size, require_resnet, set_last_stride
-from upreid.models.encoder import ENCODER_FILE, Encoder, encoder_file, is_encoder_file, load_encoder
+from upreid.models.backbone import create_backbone, require_resnet, set_last_stride
+from upreid.models.encoder import ENCODER_FILE, Encoder, encoder_file, fit_to_header, is_encoder_file, load_encoder
 from upreid.models.foreign import from_tag, load_into, read_checkpoint
 from upreid.models.header import EncoderHeader
 
@@ -41,10 +40,10 @@ def starting_point(config: FinetuneConfig) -> tuple[Encoder, list[str]]:
             require_resnet(encoder.backbone, header.backbone, "--input.last-stride", "set it to None"),
             given["last_stride"],
         )
-    if isinstance(encoder.backbone, VisionTransformer) and not {"height", "width"}.isdisjoint(given):
-        encoder.backbone.set_input_size(img_size=(header.height, header.width))  # resamples the position embedding
-    feature_size(encoder.backbone, header.backbone, header.height, header.width)
-    return Encoder(encoder.backbone, header), sentences
+    start = Encoder(encoder.backbone, header)
+    if not {"height", "width"}.isdisjoint(given):
+        fit_to_header(start)
+    return start, sentences
 
 
 def find(config: FinetuneConfig) -> tuple[Encoder, str, list[str]]:

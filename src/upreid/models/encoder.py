@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from upreid.errors import DataError, InputError, first_line
-from upreid.models.backbone import create_backbone
+from upreid.models.backbone import create_backbone, feature_size
 from upreid.models.file_kinds import SAFETENSORS, kind_of
 from upreid.models.header import EncoderHeader, read_header
 from upreid.models.heads import Parts, create_head
@@ -134,6 +135,26 @@ def skeleton(header: EncoderHeader) -> Encoder:
         last_stride=header.last_stride,
     )
     return Encoder(backbone, header, create_head(backbone, header.head) if header.head else None)
+
+
+def fit_to_header(encoder: Encoder) -> None:
+    """Fit the backbone, in place, to the size of input that its header says: a ViT resamples its position embedding.
+
+    Raises InputError where other weights depend on that size too, so that a file of this encoder could not be read back.
+    """
+    header, backbone = encoder.header, encoder.backbone
+    with torch.device("meta"):
+        wanted = {name: tensor.shape for name, tensor in skeleton(header).state_dict().items()}
+    strange = [name for name, tensor in encoder.state_dict().items() if wanted.get(name) != tensor.shape]
+    strange = [name for name in strange if name != "backbone.pos_embed"]
+    if strange:
+        raise InputError(
+            f"backbone '{header.backbone}' has {len(strange)} tensors of another shape for inputs of "
+            f"{header.height}x{header.width} than for the size that it was made for ({', '.join(strange[:5])}); keep that size"
+        )
+    if isinstance(fit := getattr(backbone, "set_input_size", None), Callable):
+        fit(img_size=(header.height, header.width))
+    feature_size(backbone, header.backbone, header.height, header.width)
 
 
 def is_encoder_file(path: Path) -> bool:

@@ -63,3 +63,17 @@ def test_the_jigsaw_adds_four_parts_that_weigh_a_half_together(vit: nn.Module) -
 def test_a_resnet_is_refused() -> None:
     with pytest.raises(InputError, match="class token"):
         TransReID(create_backbone("resnet18", height=64, width=32, channels=4), settings())
+
+
+@pytest.mark.parametrize("name", ["vit_little_patch16_reg4_gap_256", "deit_tiny_distilled_patch16_224"])
+def test_registers_and_distillation_tokens_are_no_patches_of_the_jigsaw(name: str) -> None:
+    backbone = create_backbone(name, height=64, width=64).eval()
+    if backbone.cls_token is None:
+        backbone.cls_token = nn.Parameter(torch.zeros(1, 1, backbone.embed_dim))
+        backbone.global_pool, backbone.num_prefix_tokens = "token", backbone.num_prefix_tokens + 1
+        backbone.no_embed_class = True
+    head = TransReID(backbone, settings(jigsaw=True)).eval()
+    lengths: list[int] = []
+    head.local[0].register_forward_pre_hook(lambda _, inputs: lengths.append(inputs[0].shape[1]))
+    head(backbone, torch.randn(1, 3, 64, 64))
+    assert lengths == [1 + 16 // 4] * 4

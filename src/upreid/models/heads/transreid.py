@@ -55,7 +55,8 @@ class TransReID(nn.Module):
             tokens = block(tokens)
         before = [vit.norm(vit.blocks[-1](tokens))[:, 0]]
         if self.local is not None:
-            before += [self.local(torch.cat([tokens[:, :1], group], dim=1))[:, 0] for group in jigsaw(tokens[:, 1:])]
+            patches = tokens[:, vit.num_prefix_tokens :]
+            before += [self.local(torch.cat([tokens[:, :1], group], dim=1))[:, 0] for group in jigsaw(patches)]
         return Parts(tuple(before), tuple(norm(part) for norm, part in zip(self.necks, before, strict=True)))
 
     def camera_places(self, cameras: Int64[Tensor, " batch"] | None) -> Int64[Tensor, " batch"]:
