@@ -1,1 +1,1 @@
-"""The method in equations: pure functions, tensors in, scalar out."""
+"""The losses, as pure functions: tensors in, a scalar out."""

@@ -1,14 +1,14 @@
-"""Global consistency: what augmentation did to an image must not change whom it resembles.
+"""Global consistency: augmentation must not change which other images an image resembles.
 
 UP-ReID (https://arxiv.org/abs/2112.00317) enforces consistency between augmented and original images (sourced, abstract); its
-equation is not public. Every function here is a *reading* of it, by name in `READINGS`. All share one signature:
+equation is not public. Every function here is a *reading* of it, listed by name in `READINGS`. All share one signature:
 
-- `query`: embeddings of augmented views, [batch, dim]; the only argument that learns.
-- `original`: embeddings of the un-augmented images by the momentum encoder, [batch, dim]; the teacher, because an
-  original is undistorted.
-- `anchors`: what similarities are measured to, [anchors, dim]; `READINGS[name].anchors` says which vectors those are.
-- `own`: place of each image's original among the anchors, [batch].
-- `temperature` of the student's similarities, `teacher_temperature` of the teacher's; lower is sharper.
+- `query` holds the embeddings of augmented views, [batch, dim]. It is the only argument that receives a gradient.
+- `original` holds the embeddings of the un-augmented images by the momentum encoder, [batch, dim]. It is the teacher, because
+  an original is undistorted.
+- `anchors` are the vectors that similarities are measured to, [anchors, dim]; `READINGS[name].anchors` says which they are.
+- `own` is the place of each image's original among the anchors, [batch].
+- `temperature` divides the student's similarities, `teacher_temperature` the teacher's; lower is sharper.
 
 All vectors have unit length.
 """
@@ -35,10 +35,10 @@ def g_queue(
     temperature: float,
     teacher_temperature: float,
 ) -> Float[Tensor, ""]:
-    """KL(P || S): view and original are similar to the same anchors, in the same proportions.
+    """KL(P || S): a view should resemble the same anchors as its original, in the same proportions.
 
-    Reading, because the abstract says "consistency" and similarity distributions are what MoCo's relatives keep
-    consistent (CO2, https://arxiv.org/abs/2010.02217). Anchors: the queue of past keys. Does not use `own`.
+    This is a reading: the abstract says "consistency", and what relatives of MoCo keep consistent are distributions of
+    similarities (CO2, https://arxiv.org/abs/2010.02217). The anchors are the queue of past keys. `own` is not used.
 
         for q, o in zip(query, original):
             p = softmax([o @ a / teacher_temperature for a in anchors])
@@ -58,10 +58,10 @@ def g_batch(
     temperature: float,
     teacher_temperature: float,
 ) -> Float[Tensor, ""]:
-    """KL(P || S) over the originals of the same batch, one's own left out.
+    """KL(P || S) over the originals of the same batch, without the image's own.
 
-    Reading: as G-queue, with anchors that are un-augmented like the teacher, so that being un-augmented is no clue.
-    Anchors: the originals of the whole batch, all ranks together. Raises InputError for a batch of one.
+    This is a reading: G-queue with anchors that are un-augmented like the teacher, so that being un-augmented is no clue.
+    The anchors are the originals of the whole batch, of all ranks together. Raises InputError for a batch of one.
 
         for i, (q, o) in enumerate(zip(query, original)):
             others = [a for j, a in enumerate(anchors) if j != own[i]]
@@ -87,7 +87,8 @@ def g_cos(
 ) -> Float[Tensor, ""]:
     """Squared distance between a view and its original.
 
-    Reading: the plainest consistency there is (as BYOL's loss). Uses neither `anchors`, `own` nor a temperature.
+    This is a reading, the plainest consistency there is: the loss of BYOL (https://arxiv.org/abs/2006.07733). `anchors`, `own`
+    and the temperatures are not used.
 
         for q, o in zip(query, original):
             loss += (2 - 2 * q @ o) / batch
@@ -107,9 +108,9 @@ def g_pos(
 ) -> Float[Tensor, ""]:
     """InfoNCE with the original as a second positive.
 
-    Reading, the least natural: it contrasts rather than keeps consistent, and against a queue of augmented keys an
-    original can be told by its being un-augmented. Anchors: the queue of past keys, as negatives. Does not use `own`
-    and `teacher_temperature`.
+    This is the least natural reading: it contrasts instead of keeping consistent, and among augmented keys an original can be
+    told by the missing augmentation. The anchors are the queue of past keys, as negatives. `own` and `teacher_temperature` are
+    not used.
 
         loss = info_nce(query, original, anchors)
     """
@@ -126,10 +127,10 @@ def g_key(
     temperature: float,
     teacher_temperature: float,
 ) -> Float[Tensor, ""]:
-    """As G-pos, told from past originals: the view's original among originals.
+    """InfoNCE that finds the original of a view among past originals.
 
-    Our variant of G-pos, not claimed for the paper: with negatives that are un-augmented too, being un-augmented is no
-    clue. Anchors: a queue of past originals. Does not use `own` and `teacher_temperature`; the loop is g_pos's.
+    This is our variant of G-pos, not claimed for the paper: the negatives are un-augmented too, so that being un-augmented is
+    no clue. The anchors are a queue of past originals. `own` and `teacher_temperature` are not used; the loop is that of g_pos.
     """
     del own, teacher_temperature
     return info_nce(query, original, anchors, temperature=temperature)
@@ -146,8 +147,8 @@ def g_rel(
 ) -> Float[Tensor, ""]:
     """KL(P || S) over past originals, with a sharper teacher.
 
-    Our variant, after ReSSL (https://arxiv.org/abs/2107.09282: teacher 0.04, student 0.1). Anchors: a queue of past originals, so
-    that being un-augmented is no clue. Does not use `own`; the loop is g_queue's.
+    This is our variant, after ReSSL (https://arxiv.org/abs/2107.09282: teacher 0.04, student 0.1). The anchors are a queue of
+    past originals, so that being un-augmented is no clue. `own` is not used; the loop is that of g_queue.
     """
     del own
     return divergence(query, original, anchors, None, temperature, teacher_temperature)
@@ -161,7 +162,7 @@ def divergence(
     temperature: float,
     teacher_temperature: float,
 ) -> Float[Tensor, ""]:
-    """KL from the original's similarities to the anchors to the view's, averaged over the batch."""
+    """Divergence of the view's distribution over the anchors from the original's, averaged over the batch."""
     anchors = anchors.detach()
     student = exact(query @ anchors.T) / temperature
     teacher = exact(original.detach() @ anchors.T) / teacher_temperature
@@ -173,13 +174,13 @@ def divergence(
 
 
 def exact(similarities: Tensor) -> Tensor:
-    """Logarithms of small probabilities need single precision or better."""
+    """Convert to single precision or better, which logarithms of small probabilities need."""
     return similarities if similarities.dtype.itemsize >= 4 else similarities.float()
 
 
 @dataclass(frozen=True)
 class ConsistencyLoss:
-    """A loss, and what it takes for anchors: past keys, past originals, the batch's originals, or nothing."""
+    """A reading: its loss, and its anchors, which are past keys, past originals, the batch's originals, or nothing."""
 
     loss: Callable[..., Float[Tensor, ""]]
     anchors: Literal["keys", "originals", "batch", "none"]

@@ -1,4 +1,4 @@
-"""Instance contrast: a view finds its other view among many strangers.
+"""Instance contrast: a view of an image should find the other view of it among many other images.
 
 MoCo, eq. 1 (https://arxiv.org/abs/1911.05722), with the head and temperature of MoCo v2 (https://arxiv.org/abs/2003.04297).
 """
@@ -16,9 +16,9 @@ def info_nce(
     *,
     temperature: float,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of telling the own key from the negatives, averaged over the batch.
+    """Cross-entropy of picking the own key out of 1 + queue candidates, averaged over the batch.
 
-    All inputs are unit vectors. Only `query` learns. A collapsed encoder gives ln(1 + queue).
+    All inputs are unit vectors. Only `query` receives a gradient. A collapsed encoder gives ln(1 + queue).
 
         for q, k in zip(query, key):
             scores = [q @ k] + [q @ n for n in negatives]

@@ -1,4 +1,4 @@
-"""Identity loss: which of the training people is it?
+"""Identity loss: classification of the training people.
 
 Label smoothing (Szegedy et al., https://arxiv.org/abs/1512.00567) as in Bag of Tricks (https://arxiv.org/abs/1903.07071).
 """
@@ -11,9 +11,10 @@ from torch.nn import functional as F
 def smoothed_cross_entropy(
     logits: Float[Tensor, "batch people"], people: Int64[Tensor, " batch"], *, smoothing: float
 ) -> Float[Tensor, ""]:
-    """Cross-entropy against (1 - smoothing) on the right person plus smoothing / people on every one, right one included.
+    """Cross-entropy against a target in which a share of `smoothing`, from 0 to 1, is spread over all people.
 
-    So the right person's share is 1 - smoothing (people - 1) / people, as Bag of Tricks writes it. `smoothing`: 0 to 1.
+    The right person keeps 1 - smoothing (people - 1) / people of the target, as Bag of Tricks writes it, and every other person
+    gets smoothing / people. Only `logits` receives a gradient.
 
         for scores, person in zip(logits, people):
             target = [smoothing / len(scores)] * len(scores)

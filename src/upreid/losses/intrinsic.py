@@ -1,14 +1,15 @@
-"""Intrinsic contrast: local patches of one image are told from each other, because identity is in the details.
+"""Intrinsic contrast: the local patches of an image should differ from each other, because identity is in the details.
 
 UP-ReID (https://arxiv.org/abs/2112.00317) puts a contrastive constraint among local patches of each image (sourced,
-abstract); its equation is not public. Every function here is a *reading* of it, by name in `READINGS`. All share one signature:
+abstract); its equation is not public. Every function here is a *reading* of it, listed by name in `READINGS`. All share one
+signature:
 
-- `query`: patches by the online encoder, [batch, patches, dim]; the only argument that learns.
-- `key`: patches in their other version by the momentum encoder, [images, patches, dim], of the whole batch, all ranks
+- `query` holds the patches by the online encoder, [batch, patches, dim]. It is the only argument that receives a gradient.
+- `key` holds the other version of the patches by the momentum encoder, [images, patches, dim], of the whole batch, of all ranks
   together.
-- `own`: which of the `images` each query image is, [batch].
-- `hardest`: keep so many of an anchor's most similar negatives; None keeps all.
-- `columns` of the patch grid, patches running along rows.
+- `own` is the place of each query image among the `images`, [batch].
+- `hardest` is the number of most similar negatives that each patch keeps; None keeps all.
+- `columns` is the number of columns of the patch grid, whose patches are numbered along the rows.
 
 All vectors have unit length.
 """
@@ -33,10 +34,10 @@ def i_a(
     hardest: int | None,
     columns: int,
 ) -> Float[Tensor, ""]:
-    """Find the same patch in the other version among the patches of the same image.
+    """Find the same patch in the other version, among the patches of the same image.
 
-    Reading: the most literal one, contrast happens inside one image. Body position alone can solve it. A collapsed
-    encoder gives ln(1 + hardest). Does not use `columns`.
+    This is the most literal reading: the contrast happens inside one image. Body position alone can solve it. A collapsed
+    encoder gives ln(1 + hardest). `columns` is not used.
 
         for i, m: negatives = hardest of [query[i, m] @ key[own[i], n] for n != m]
             loss -= log_softmax([query[i, m] @ key[own[i], m]] + negatives)[0] / (batch * patches)
@@ -57,10 +58,10 @@ def i_b(
     hardest: int | None,
     columns: int,
 ) -> Float[Tensor, ""]:
-    """All patches of an image belong together: the least similar of them against the most similar of every other image.
+    """Keep the patches of an image together: the least similar of them against the most similar patch of every other image.
 
-    Reading: "intra-identity" taken as one image, one identity, mined as in the batch-hard triplet. A collapsed encoder
-    gives ln(images). With `hardest`, so many other images count. Does not use `columns`.
+    This is a reading that takes "intra-identity" as one image, one identity, with mining as in the batch-hard triplet. A
+    collapsed encoder gives ln(images). `hardest` is a number of other images here. `columns` is not used.
 
         for i, m: negatives = [max(query[i, m] @ key[j, n] for n) for j != own[i]]
             loss -= log_softmax([min(query[i, m] @ key[own[i], n] for n)] + negatives)[0] / (batch * patches)
@@ -83,9 +84,10 @@ def i_c(
     hardest: int | None,
     columns: int,
 ) -> Float[Tensor, ""]:
-    """As I-A, with patches of the same height left out of the negatives.
+    """I-A without the patches of the same row among the negatives.
 
-    Reading: bodies are symmetric, so the left sleeve is a false negative for the right one. With one column it is I-A.
+    This is a reading: bodies are symmetric, so the left sleeve is a false negative for the right one. With one column it is
+    I-A.
 
         for i, m: candidates are the n with n // columns != m // columns; the rest as in i_a
     """
@@ -104,11 +106,11 @@ def i_d(
     hardest: int | None,
     columns: int,
 ) -> Float[Tensor, ""]:
-    """As I-A, and the same position of every other image is a negative too.
+    """I-A with the same position of every other image as negatives too.
 
-    Our variant, not claimed for the paper: it closes I-A's shortcut, since position no longer tells the positive. A
-    collapsed encoder gives ln(images + patches - 1). With `hardest`, so many of both kinds together. Does not use
-    `columns`.
+    This is our variant, not claimed for the paper: it closes the shortcut of I-A, because position no longer tells the positive.
+    A collapsed encoder gives ln(images + patches - 1). `hardest` counts negatives of both kinds together. `columns` is not
+    used.
 
         for i, m: negatives = [query[i, m] @ key[own[i], n] for n != m] + [query[i, m] @ key[j, m] for j != own[i]]
             loss -= log_softmax([query[i, m] @ key[own[i], m]] + negatives)[0] / (batch * patches)
@@ -127,7 +129,7 @@ def i_d(
 def within(
     query: Float[Tensor, "batch patches dim"], key: Float[Tensor, "images patches dim"], own: Int64[Tensor, " batch"]
 ) -> Float[Tensor, "batch patches patches"]:
-    """Similarity of each patch to each key patch of the same image."""
+    """Return the similarity of each patch to each key patch of the same image."""
     return query @ key.detach()[own].transpose(1, 2)
 
 
@@ -138,7 +140,7 @@ def contrast(
     temperature: float,
     hardest: int | None,
 ) -> Float[Tensor, ""]:
-    """Diagonal against the `available` negatives of each row."""
+    """Contrast the diagonal with the `available` negatives of each row."""
     others = similarity.masked_fill(~is_negative, -torch.inf)
     positive = similarity.diagonal(dim1=1, dim2=2)[:, :, None]
     return rank_first(positive, mined(others, available, hardest), temperature)
@@ -147,13 +149,13 @@ def contrast(
 def mined(
     others: Float[Tensor, "batch patches candidates"], available: int, hardest: int | None
 ) -> Float[Tensor, "batch patches kept"]:
-    """Keep the `hardest` most similar; what is left out stands at minus infinity."""
+    """Keep the `hardest` most similar candidates; those that are no negatives stand at minus infinity."""
     check_negatives(available, hardest)
     return others if hardest is None else others.topk(hardest, dim=2).values
 
 
 def check_negatives(available: int, hardest: int | None) -> None:
-    """Raise InputError without negatives, when the loss would be 0 whatever the encoder does, and for more than there are."""
+    """Raise InputError where a patch has no negatives, so that the loss would always be 0, or has fewer than `hardest`."""
     if available < 1:
         raise InputError(
             "a patch has no negatives to be told from, 1 or more are needed; "
@@ -168,14 +170,14 @@ def check_negatives(available: int, hardest: int | None) -> None:
 def rank_first(
     positive: Float[Tensor, "batch patches 1"], others: Float[Tensor, "batch patches kept"], temperature: float
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of picking the positive."""
+    """Cross-entropy of ranking the positive above the others, averaged over patches."""
     logits = (torch.cat([positive, others], dim=2) / temperature).flatten(0, 1)
     return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
 
 
 @dataclass(frozen=True)
 class IntrinsicLoss:
-    """A loss, whether it compares patches of different images, and how many negatives a patch has."""
+    """A reading: its loss, whether it compares patches of different images, and how many negatives a patch has."""
 
     loss: Callable[..., Float[Tensor, ""]]
     crosses_images: bool

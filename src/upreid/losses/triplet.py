@@ -1,6 +1,6 @@
-"""Triplet loss: a person's images closer to each other than to anybody else's.
+"""Triplet loss with batch-hard mining: images of a person should be closer to each other than to images of other people.
 
-Batch-hard mining (Hermans et al., https://arxiv.org/abs/1703.07737).
+Hermans et al., https://arxiv.org/abs/1703.07737.
 """
 
 import torch
@@ -9,16 +9,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 FLOOR = 1e-12
-"""Of a squared distance: the root's gradient is infinite at 0, and ours is 0 from here down."""
+"""Least squared distance: the gradient of the square root is infinite at 0, and at or below this value ours is 0."""
 
 
 def batch_hard_triplet(
     features: Float[Tensor, "batch dim"], people: Int64[Tensor, " batch"], *, margin: float | None
 ) -> Float[Tensor, ""]:
-    """Farthest image of the same person against the nearest of another, by Euclidean distance; `margin` None is soft.
+    """Compare the farthest image of the same person with the nearest of another; without a `margin` the loss is soft.
 
-    An image without another of its person counts itself, at distance 0; without another person in the batch the loss is 0.
-    Distances come from inner products: in single precision, what is below a thousandth of the features' length is rounding.
+    Distances are Euclidean. An image that is alone of its person counts itself, at distance 0; where the batch holds one person
+    the loss is 0. Distances come from inner products: in single precision, differences below a thousandth of the features'
+    length are rounding. Only `features` receives a gradient.
 
         for feature, person in zip(features, people):
             distances = [sqrt(sum((feature - other) ** 2)) for other in features]
@@ -35,6 +36,6 @@ def batch_hard_triplet(
 
 
 def pairwise(features: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch batch"]:
-    """Euclidean distances, `sqrt(FLOOR)` at least."""
+    """Return the Euclidean distances of all pairs, each at least `sqrt(FLOOR)`."""
     squares = (features * features).sum(dim=1)
     return (squares[:, None] + squares - 2.0 * features @ features.T).clamp_min(FLOOR).sqrt()

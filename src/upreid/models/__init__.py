@@ -1,1 +1,1 @@
-"""Backbones, heads, the momentum copy and the queue."""
+"""Networks: backbones and their heads, keys and their queue, encoder files, and weights made elsewhere."""

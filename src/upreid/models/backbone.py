@@ -1,4 +1,4 @@
-"""Any timm model as a backbone: normalised images in, one feature vector each out."""
+"""Backbones: any timm model, which turns each normalised image into one feature vector, and most into a map of regions."""
 
 from math import isqrt
 from typing import Any
@@ -23,8 +23,8 @@ def create_backbone(
 ) -> nn.Module:
     """Make a model whose forward maps [batch, 3, height, width] to [batch, `num_features`].
 
-    - `channels`: base width of a narrow ResNet; 24 makes stages of 24, 48, 96, 192 where the usual are 64 to 512.
-    - `last_stride`: stride of a ResNet's last stage, without dilation (BoT, arXiv 1903.07071, uses 1).
+    - `channels` is the base width of a narrow ResNet: 24 makes stages of 24, 48, 96 and 192 channels, not of 64 to 512.
+    - `last_stride` is the stride of a ResNet's last stage, without dilation (BoT, arXiv 1903.07071, uses 1).
     - A model whose weights depend on the size of its input is made for `height` x `width`. A ViT then takes other
       multiples of its patch size too: its position embedding is resampled to the grid of the input, so a local patch
       sees the same embedding wherever it was cut.
@@ -67,13 +67,13 @@ def create_for_size(name: str, height: int, width: int, **options: Any) -> nn.Mo
 
 
 def nearest_model(name: str) -> str:
-    """Hint at a known name; timm has too many to list them."""
+    """Return a hint at a known name; timm has too many names to list them all."""
     hint = nearest(name, timm.list_models())
     return hint if "mean" in hint else "; any name from timm.list_models() will do, such as resnet50"
 
 
 def require_resnet(model: nn.Module, name: str, option: str, remedy: str) -> Any:
-    """Return the model, if it is a ResNet; `Any`, because timm sets its stages by name."""
+    """Return the model if it is a ResNet; its type is `Any` because timm sets its stages by name."""
     if not isinstance(model, ResNet):
         raise InputError(not_a_resnet(option, name, remedy))
     return model
@@ -110,7 +110,7 @@ def resized(conv: nn.Conv2d, **channels: int) -> nn.Conv2d:
 
 
 def set_last_stride(model: Any, stride: int) -> None:
-    """Set the stride of the last stage: in timm the one strided convolution of its first block, and the shortcut's."""
+    """Set the stride of the last stage: that of the strided convolution of its first block, and of the shortcut."""
     if stride not in (1, 2):
         raise InputError(f"last stride of {stride}; a ResNet's is 1 or 2")
     for module in model.layer4[0].modules():
@@ -119,13 +119,13 @@ def set_last_stride(model: Any, stride: int) -> None:
 
 
 def num_features(backbone: nn.Module) -> int:
-    """Number of features that a backbone of ours gives."""
+    """Return the number of features that a backbone made by `create_backbone` gives."""
     return int(backbone.num_features)  # pyright: ignore[reportArgumentType]
 
 
 @torch.no_grad()
 def feature_size(model: nn.Module, name: str, height: int, width: int) -> int:
-    """Try a size of input; return the number of features. InputError where the model cannot take it."""
+    """Return the number of features for inputs of a size; raise InputError where the model cannot take that size."""
     training = model.training
     try:
         features = model.eval()(blank(model, height, width))
@@ -143,7 +143,7 @@ def in_short(error: Exception) -> str:
 
 
 def blank(model: nn.Module, height: int, width: int) -> Tensor:
-    """Make an empty picture where the model is."""
+    """Return a picture of zeros on the device of the model."""
     return torch.zeros(1, 3, height, width, device=next(model.parameters()).device)
 
 
@@ -176,7 +176,7 @@ def as_map(backbone: nn.Module, features: Any, height: int, width: int) -> Tenso
 
 @torch.no_grad()
 def map_size(model: Any, name: str, height: int, width: int) -> tuple[int, int]:
-    """Number of rows and columns of the last feature map; InputError where the model has no such map."""
+    """Return the rows and columns of the last feature map; raise InputError where the model has no such map."""
     training = model.training
     features = model.eval().forward_features(blank(model, height, width))
     model.train(training)

@@ -19,17 +19,17 @@ Part = TypeVar("Part", bound=nn.Module)
 
 
 class GroupedBatchNorm(nn.BatchNorm2d):
-    """BatchNorm2d in which samples i, i + groups, i + 2 groups, ... share statistics (interleaved, so a view does it).
+    """BatchNorm2d in which samples i, i + groups, i + 2 groups, ... share statistics; interleaved, so that a view is enough.
 
-    Running statistics follow the mean over the groups of batch mean and unbiased batch variance, once per forward.
-    With `tracking` off a training forward leaves them alone. Evaluation is BatchNorm2d's.
+    The running statistics follow the averages over the groups of their means and unbiased variances, once per forward; with
+    `tracking` off, a forward in training leaves them alone. In evaluation it is a plain BatchNorm2d.
     """
 
     groups: int = 1
     tracking: bool = True
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Tensor:
-        """Normalise; InputError where the batch does not divide into the groups."""
+        """Normalise each group by its own statistics; raise InputError where the batch does not divide into the groups."""
         if not self.training or (self.groups == 1 and self.tracking):
             return super().forward(images)
         if self.groups == 1:
@@ -58,18 +58,18 @@ class GroupedBatchNorm(nn.BatchNorm2d):
 
 
 class GroupedBatchNormAct(GroupedBatchNorm):
-    """The same for timm's BatchNorm with an activation in it."""
+    """GroupedBatchNorm with an activation after it, as timm's BatchNormAct2d has."""
 
     drop: nn.Module
     act: nn.Module
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Tensor:
-        """Normalise, then activate."""
+        """Normalise the images, then apply drop-out and activation."""
         return self.act(self.drop(super().forward(images)))
 
 
 def group_batch_norm(module: Part, groups: int) -> Part:
-    """Turn every BatchNorm2d of `module`, in place, into one over `groups`; parameters and names stay."""
+    """Replace every BatchNorm2d of `module`, in place, by one over `groups`; parameters and names stay."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             setattr(module, name, grouped(child, groups))
@@ -79,7 +79,7 @@ def group_batch_norm(module: Part, groups: int) -> Part:
 
 
 def grouped(norm: nn.BatchNorm2d, groups: int) -> GroupedBatchNorm:
-    """Copy a BatchNorm2d, its tensors and its activation, into a grouped one."""
+    """Return a grouped copy of a BatchNorm2d, with its tensors and its activation."""
     has_activation = hasattr(norm, "act")
     kind = GroupedBatchNormAct if has_activation else GroupedBatchNorm
     new = kind(norm.num_features, eps=norm.eps, momentum=norm.momentum)
@@ -94,7 +94,7 @@ def grouped(norm: nn.BatchNorm2d, groups: int) -> GroupedBatchNorm:
 
 
 def sync_batch_norm(module: Part) -> Part:
-    """Share statistics over all processes (torch's SyncBatchNorm; GPUs only)."""
+    """Replace every BatchNorm by torch's SyncBatchNorm, which shares statistics over all processes (GPUs only)."""
     return nn.SyncBatchNorm.convert_sync_batchnorm(module)  # pyright: ignore[reportReturnType] - in place, but a lone norm
 
 

@@ -1,4 +1,4 @@
-"""The encoder file: what a run hands to the world, and how to get it back.
+"""Encoder files: what a run leaves for other programs, and how an encoder is rebuilt from one.
 
 `encoder.safetensors` holds `backbone.*`, perhaps `head.*`, and a header in JSON (`models/header.py`).
 """
@@ -29,7 +29,7 @@ ENCODER_FILE = "encoder.safetensors"
 
 
 class Encoder(nn.Module):
-    """Normalised images [batch, 3, height, width] to features [batch, dim], not scaled to unit length.
+    """A backbone, perhaps with a head, that turns normalised images into features, which are not scaled to unit length.
 
     `cameras`, the camera of each image, matters only to heads that embed it.
     """
@@ -40,7 +40,7 @@ class Encoder(nn.Module):
 
     @property
     def preprocess(self) -> Preprocess:
-        """How images become input."""
+        """Return how an image becomes input of this encoder."""
         header = self.header
         size = {"height": header.height, "width": header.width}
         return Preprocess(**size, mean=header.mean, std=header.std, interpolation=header.interpolation)
@@ -48,7 +48,7 @@ class Encoder(nn.Module):
     def parts(
         self, images: Float[Tensor, "batch 3 height width"], cameras: Int64[Tensor, " batch"] | None = None
     ) -> Parts:
-        """Features of each part, before and after its neck; without a head the backbone's, twice."""
+        """Return the features of each part before and after its neck; without a head both are the backbone's."""
         if self.head is None:
             features = self.backbone(images)
             return Parts((features,), (features,))
@@ -57,30 +57,30 @@ class Encoder(nn.Module):
     def before_neck(
         self, images: Float[Tensor, "batch 3 height width"], cameras: Int64[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch dim"]:
-        """Features before the necks, part after part."""
+        """Return the features before the necks, with the parts joined."""
         return joined(self.parts(images, cameras).before, self.feature_weights)
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width"], cameras: Int64[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch dim"]:
-        """Features after the necks, where there are any."""
+        """Return the features after the necks, with the parts joined; without a head the backbone's features."""
         return joined(self.parts(images, cameras).after, self.feature_weights)
 
     @property
     def feature_weights(self) -> tuple[float, ...]:
-        """Weight of each part in a feature."""
+        """Return the weight of each part in the joined feature."""
         return (1.0,) if self.head is None else self.head.feature_weights
 
 
 def save_encoder(path: Path, encoder: Encoder) -> None:
-    """Write an encoder file; same weights and header, same bytes. A crash leaves an older file whole."""
+    """Write an encoder file. The same weights and header give the same bytes, and a crash leaves an older file whole."""
     tensors = {name: plain(tensor) for name, tensor in encoder.state_dict().items()}
     with write_aside(path) as aside:
         aside.write_bytes(save(tensors, metadata={KEY: json.dumps(asdict(encoder.header), sort_keys=True)}))
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """Detach, bring to the CPU, and to single precision where it is a floating number."""
+    """Return a detached copy on the CPU, in single precision where the tensor holds floating-point numbers."""
     tensor = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     return tensor.float() if tensor.is_floating_point() else tensor
 
@@ -113,7 +113,7 @@ def encoder_file(path: Path) -> Path:
 def rebuild(
     path: Path, header: EncoderHeader, tensors: dict[str, Tensor], *, device: torch.device | str = "cpu"
 ) -> Encoder:
-    """Make an encoder, in evaluation mode, of what `read_file` found at `path`; DataError where it does not fit."""
+    """Rebuild an encoder, in evaluation mode, from what `read_file` returned; raise DataError where header and tensors differ."""
     try:
         with torch.device("meta"):  # shapes without memory: a header may lie, and the file's tensors are all there is
             skeleton(header).load_state_dict({name: tensor.to("meta") for name, tensor in tensors.items()})
@@ -126,7 +126,7 @@ def rebuild(
 
 
 def skeleton(header: EncoderHeader) -> Encoder:
-    """Make the encoder that a header describes, with weights at random."""
+    """Make the encoder that a header describes, with random weights."""
     backbone = create_backbone(
         header.backbone,
         height=header.height,
@@ -158,7 +158,7 @@ def fit_to_header(encoder: Encoder) -> None:
 
 
 def is_encoder_file(path: Path) -> bool:
-    """Whether a file has a header of ours."""
+    """Return whether a file has the header of an encoder file."""
     try:
         with safe_open(path, framework="pt") as file:
             return KEY in (file.metadata() or {})
@@ -167,7 +167,7 @@ def is_encoder_file(path: Path) -> bool:
 
 
 def read_file(path: Path) -> tuple[EncoderHeader, dict[str, Tensor]]:
-    """Read header and tensors of an encoder file."""
+    """Read the header and the tensors of an encoder file."""
     if not path.is_file():
         raise InputError(f"no encoder file {path}; give the {ENCODER_FILE} of a run, or its folder")
     try:
@@ -191,7 +191,7 @@ INSTEAD = f"give the {ENCODER_FILE} of a run; a checkpoint of another program ca
 
 
 def no_encoder(path: Path, reason: str) -> str:
-    """Say what a file is, where it cannot be read as an encoder file."""
+    """Return the message for a file that cannot be read as an encoder file: what it is, and what to give instead."""
     kind = kind_of(path)
     if kind in ("", SAFETENSORS):
         return f"{path} cannot be read ({reason}); it is cut short or not a safetensors file"

@@ -1,4 +1,4 @@
-"""What a file is, told from its first bytes, so that a refusal can say what came instead of what was expected."""
+"""Kinds of files, told from their first bytes, so that an error can say what came instead of what was expected."""
 
 from pathlib import Path
 from zipfile import ZipFile
@@ -16,11 +16,11 @@ MAGIC = {
     b"%PDF": "a PDF",
 }
 TAR_MAGIC = slice(257, 262)
-"""Where a tar archive says that it is one."""
+"""Place of the bytes by which a tar archive is known."""
 
 
 def kind_of(path: Path) -> str:
-    """Return what a file is in words that follow "is"; an empty text where that cannot be told. Never raises."""
+    """Return what a file is, in words that can follow "is"; an empty text where that cannot be told."""
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -30,7 +30,7 @@ def kind_of(path: Path) -> str:
 
 
 def kind_of_head(head: bytes, suffix: str) -> str:
-    """Tell a file from its first bytes, and from its suffix where the bytes alone are not enough."""
+    """Return the kind of a file by its first bytes, and by its suffix where those are not enough."""
     for magic, kind in MAGIC.items():
         if head.startswith(magic):
             return kind
@@ -46,7 +46,7 @@ def kind_of_head(head: bytes, suffix: str) -> str:
 
 
 def kind_of_archive(path: Path) -> str:
-    """Tell apart the zip archives that hold networks."""
+    """Return the kind of a zip archive: torch.save and TorchScript write such."""
     with ZipFile(path) as archive:
         names = archive.namelist()
     if any(name.endswith("/constants.pkl") for name in names):

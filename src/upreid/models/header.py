@@ -46,7 +46,7 @@ class EncoderHeader:
 
 
 def read_header(path: Path, text: str) -> EncoderHeader:
-    """Parse the header; DataError where it is of another format, or says what no encoder of ours would."""
+    """Parse a header; raise DataError where it is of another format, or where a field has a value that it cannot have."""
     try:
         values: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -71,7 +71,7 @@ def read_header(path: Path, text: str) -> EncoderHeader:
 
 
 def complaint(schema: Any, values: Mapping[str, Any]) -> str:
-    """Name the first field of the dataclass `schema` that is missing, unknown or strange; an empty text where none is."""
+    """Describe the first field of the dataclass `schema` that is missing, unknown or out of range; empty where all are right."""
     kinds = get_type_hints(schema, include_extras=True)
     for field in fields(schema):
         if field.name not in values and field.default is MISSING:
@@ -85,7 +85,7 @@ def complaint(schema: Any, values: Mapping[str, Any]) -> str:
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value that JSON gave is of the type of a field, and in its range."""
+    """Return whether a value from JSON has the type of a field and lies in its range."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return fits(value, inner[0]) and all(limits.admits(value) for limits in inner[1:])

@@ -1,4 +1,4 @@
-"""The network that pre-training trains: one backbone, an image head, a patch head."""
+"""The network that contrastive pre-training trains: one backbone, a head for images, and a head for patches."""
 
 import torch
 from jaxtyping import Float
@@ -10,23 +10,23 @@ from upreid.models.batchnorm import GroupedBatchNorm, untracked
 
 
 class Projector(nn.Sequential):
-    """Linear, ReLU, Linear (MoCo v2, arXiv 2003.04297); the result is scaled to unit length."""
+    """Projection head of two linear layers (MoCo v2, arXiv 2003.04297) whose output is scaled to unit length."""
 
     def __init__(self, in_features: int, hidden: int, out_features: int) -> None:
         super().__init__(nn.Linear(in_features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, out_features))
 
     def forward(self, features: Float[Tensor, "*batch features"]) -> Float[Tensor, "*batch dim"]:
-        """Project; unit vectors in single precision or better, also under autocast."""
+        """Project features to unit vectors, in single precision or better also under autocast."""
         embedded = super().forward(features)
         exact = embedded if embedded.dtype.itemsize >= 4 else embedded.float()
         return F.normalize(exact, dim=-1)
 
 
 class Network(nn.Module):
-    """One backbone for images and patches, a head for each; patches are read only where there is a patch head.
+    """One backbone for images and patches, and a head for each; without a patch head it takes no patches.
 
-    With `regions` = (rows, columns) a patch is a part of the backbone's last feature map: what comes in as a patch is then
-    a whole picture, and each has rows x columns embeddings.
+    With `regions` = (rows, columns) patches are regions of the backbone's last feature map: each picture that is given as a
+    patch is then encoded whole, and has rows x columns embeddings.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Network(nn.Module):
     def patch_features(
         self, patches: Float[Tensor, "images patches 3 patch_height patch_width"]
     ) -> Float[Tensor, "images parts features"]:
-        """What the patch head reads, parts being patches or regions; BatchNorm as in `forward`."""
+        """Return the input of the patch head: the features of patches, or of regions; BatchNorm is that of `forward`."""
         groups = groups_of(self.backbone)
         with untracked(self.backbone):
             tiles = interleave(patches, groups)
@@ -79,17 +79,17 @@ class Network(nn.Module):
 
 
 def groups_of(backbone: nn.Module) -> int:
-    """How many BatchNorm groups the backbone makes."""
+    """Return the number of BatchNorm groups of the backbone."""
     return next((norm.groups for norm in backbone.modules() if isinstance(norm, GroupedBatchNorm)), 1)
 
 
 def interleave(
     tiles: Float[Tensor, "images patches 3 height width"], groups: int
 ) -> Float[Tensor, "tiles 3 height width"]:
-    """Lay out tiles so that tile i belongs to BatchNorm group i % groups, groups being contiguous parts of the images."""
+    """Lay out patches so that patch i belongs to BatchNorm group i % groups; a group is a contiguous part of the images."""
     return tiles.unflatten(0, (groups, -1)).permute(1, 2, 0, 3, 4, 5).flatten(0, 2)
 
 
 def deinterleave(rows: Float[Tensor, "tiles ..."], groups: int, patches: int) -> Float[Tensor, "images patches ..."]:
-    """Invert `interleave`: put what became of the tiles back in the order of the images."""
+    """Invert `interleave`: put the outputs back in the order of the images."""
     return rows.unflatten(0, (-1, patches, groups)).movedim(2, 0).flatten(0, 1)

@@ -1,7 +1,7 @@
-"""What decides a head: torch-free, so that the command line is built from it, and the header of an encoder file too."""
+"""Settings of heads, without torch, because the command line is built from them and the header of an encoder file too."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from upreid.ranges import NotNegative, Pixels
 
@@ -29,8 +29,4 @@ class HeadSettings(HeadOptions):
     """Everything that rebuilds a head; it travels in the encoder file's header."""
 
     cameras: tuple[int, ...] = ()
-    """TransReID: cameras that have an embedding."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+    """Cameras that have an embedding in TransReID."""

@@ -1,4 +1,4 @@
-"""Weights made elsewhere, as the start of a fine-tuning: read without unpickling, renamed, and counted."""
+"""Weights made elsewhere, to start a fine-tuning from: read without running code, renamed, and checked to be complete."""
 
 from upreid.models.foreign.fitting import load_into
 from upreid.models.foreign.reading import Foreign, read_checkpoint

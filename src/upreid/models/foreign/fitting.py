@@ -1,4 +1,8 @@
-"""Copy foreign tensors into a backbone: all that it has, or none. What the file has besides must be no part of it."""
+"""Copy the tensors of a checkpoint into a backbone, or refuse a checkpoint that is of another network.
+
+The backbone must find all of its tensors in the file, and the file may have others only where they are heads, queues and the
+like: a tensor inside the backbone that has no place there changes what the network computes.
+"""
 
 import re
 from math import isqrt
@@ -20,13 +24,12 @@ EXTRAS = (
     "projection_head", "proj_head", "predictor", "prediction_head", "prototype", "prototypes", "queue", "queue_ptr",
     "memory", "center", "centers", "mask_token", "masked_embed", "optimizer", "scheduler", "scaler",
 )  # fmt: skip
-"""First words of names that may stand among a backbone's own and yet are no part of it: heads, queues, MAE's masks.
+"""First words of the names of tensors that are no part of a backbone: those of heads, queues, MAE's masks and optimisers.
 
-Their numbered kin (`bottleneck_1`) and every `decoder_...` count too. Whatever else stands there would change what the
-backbone computes.
+Numbered words (`bottleneck_1`) and all that begin with `decoder` count too.
 """
 POOL = re.compile(r"(avgpool|global_pool|globalpool|gap|gem|pool|pooling)(\.\w+)*\.p")
-"""The exponent of generalised mean pooling, which is a head's."""
+"""Names of the exponent of generalised mean pooling, which belongs to a head."""
 
 FAMILIES = {
     r"^conv1\.\d|^(conv|bn)[23]\.": "a stem of several convolutions",
@@ -49,19 +52,19 @@ FAMILIES = {
     r"_scale$|zero_point|fake_quant": "quantised weights",
     r"^attn_?pool\.": "attention pooling",
 }
-"""What tensors without a place say of the network that they come from."""
+"""Patterns of names, and the kind of network that has such tensors."""
 
 POSITIONS = "pos_embed"
 SIZES = ((256, 128), (384, 128), (224, 224), (256, 256), (384, 192), (224, 112), (288, 144), (384, 384))
-"""Input sizes at which the grid of overlapping patches is looked for."""
+"""Input sizes for which the grid of overlapping patches is computed, to name it in an error."""
 
 
 def load_into(backbone: nn.Module, foreign: Foreign, path: Path) -> list[str]:
-    """Copy every tensor of the backbone from the file; return what was copied and what was left as sentences.
+    """Copy every tensor of the backbone from the file; return sentences on what was copied and what was left.
 
     A ViT's position embedding is resampled to the backbone's grid; `num_batches_tracked` stays. Raises DataError, and
-    changes nothing, where a tensor is missing, of another shape or not finite, or where the file has tensors inside the
-    backbone that this one has no place for: then it is another network, and its features would be of no use.
+    changes nothing, where a tensor is missing, of another shape or not finite, or where the file has a tensor inside the
+    backbone that this backbone does not have.
     """
     own = {name: tensor for name, tensor in backbone.state_dict().items() if not name.endswith(UNCOUNTED)}
     given = {name: tensor for name, tensor in foreign.tensors.items() if not name.endswith(UNCOUNTED)}
@@ -86,13 +89,13 @@ def load_into(backbone: nn.Module, foreign: Foreign, path: Path) -> list[str]:
 
 
 def is_extra(name: str) -> bool:
-    """Whether a tensor that stands among the backbone's own is a head's, a queue's or the like."""
+    """Return whether a tensor belongs to a head, a queue or the like, and not to the backbone."""
     root = name.partition(".")[0]
     return root.rstrip("_0123456789") in EXTRAS or root.startswith("decoder") or bool(POOL.fullmatch(name))
 
 
 def refuse_strangers(names: list[str], backbone: str, path: Path) -> None:
-    """Raise DataError for tensors inside the backbone that have no place in it, and say what network has such."""
+    """Raise DataError where tensors inside the backbone have no place in it, and say which kind of network has such."""
     if names:
         families = [words for pattern, words in FAMILIES.items() if any(re.search(pattern, name) for name in names)]
         known = f"; it is a network with {', '.join(families[:3])}" if families else ""
@@ -104,7 +107,7 @@ def refuse_strangers(names: list[str], backbone: str, path: Path) -> None:
 
 
 def refuse_gaps(own: dict[str, Tensor], given: dict[str, Tensor], backbone: str, path: Path) -> None:
-    """Raise DataError where the file does not have every tensor of the backbone, in its shape (positions may be resampled)."""
+    """Raise DataError where a tensor of the backbone is missing or of another shape; positions may be resampled later."""
     missing = [name for name in own if name not in given]
     reshaped = [
         f"{name} {tuple(given[name].shape)} for {tuple(tensor.shape)}"
@@ -121,7 +124,7 @@ def refuse_gaps(own: dict[str, Tensor], given: dict[str, Tensor], backbone: str,
 
 
 def refuse_numbers(own: dict[str, Tensor], given: dict[str, Tensor], path: Path) -> None:
-    """Raise DataError where weights are not finite, or no floating-point numbers."""
+    """Raise DataError where weights are not finite, or are no floating-point numbers."""
     strange = [name for name in own if not is_finite(given[name])]
     if strange:
         raise DataError(
@@ -131,12 +134,12 @@ def refuse_numbers(own: dict[str, Tensor], given: dict[str, Tensor], path: Path)
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether a tensor holds nothing but finite floating-point numbers."""
+    """Return whether a tensor holds nothing but finite floating-point numbers."""
     return tensor.is_floating_point() and tensor.layout is torch.strided and bool(tensor.float().isfinite().all())
 
 
 def fit_positions(backbone: nn.Module, given: dict[str, Tensor], path: Path) -> list[str]:
-    """Resample a position embedding to the backbone's grid, in place; say from what to what."""
+    """Resample the position embedding in `given` to the backbone's grid; return a sentence on it where the grids differ."""
     if not isinstance(backbone, VisionTransformer):
         return []
     positions, dim = given[POSITIONS], backbone.embed_dim
@@ -157,12 +160,12 @@ def fit_positions(backbone: nn.Module, given: dict[str, Tensor], path: Path) -> 
 def resample(
     positions: Float[Tensor, "1 tokens dim"], *, old: tuple[int, int], new: tuple[int, int], num_prefix: int
 ) -> Float[Tensor, "1 new_tokens dim"]:
-    """Return the embedding for another grid (height, width); the first `num_prefix` tokens are no patches, and stay."""
+    """Return the embedding for another grid (height, width); the first `num_prefix` tokens, no patches, stay."""
     return resample_abs_pos_embed(positions, list(new), list(old), num_prefix_tokens=num_prefix)
 
 
 def old_grid(num_patches: int) -> tuple[int, int] | None:
-    """Tell height and width from their product: square, or two or three times as high as wide, as people are."""
+    """Return the grid of so many patches: a square, or two or three times as high as wide; None where it is neither."""
     for ratio in (1, 2, 3):
         width = isqrt(max(num_patches, 0) // ratio)
         if width and ratio * width * width == num_patches:
@@ -171,7 +174,7 @@ def old_grid(num_patches: int) -> tuple[int, int] | None:
 
 
 def no_grid(num_patches: int, num_prefix: int, patch: int) -> str:
-    """Say why a position embedding cannot be placed on a grid."""
+    """Return the reason why a position embedding cannot be placed on a grid."""
     has = f"its position embedding has {num_patches + num_prefix} places"
     if (grid := old_grid(num_patches + num_prefix)) is not None:
         return f"{has}, a grid of {grid[0]}x{grid[1]}, and none for the class token: it is another kind of ViT"

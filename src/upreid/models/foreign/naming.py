@@ -1,4 +1,4 @@
-"""Which of a file's tensors are the encoder, and what timm calls them."""
+"""Find the encoder among the tensors of a file, and give its tensors the names that timm has for them."""
 
 from dataclasses import dataclass
 from itertools import takewhile
@@ -10,19 +10,19 @@ from upreid.errors import DataError
 from upreid.models.foreign.opening import first_few
 
 WRAPPERS = ("module", "_orig_mod", "state_dict", "model", "backbone", "base", "encoder", "network", "net")
-"""Words that DataParallel, torch.compile, savers and other people's classes put before a name."""
+"""Words that DataParallel, torch.compile, training programs and model classes put before a name."""
 
 ROLES = ("encoder_q", "teacher", "base_encoder", "encoder_k", "student", "momentum_encoder")
-"""Encoders that stand side by side in one file, the one to prefer first.
+"""Names of encoders that stand side by side in one file, in order of preference.
 
 The papers evaluate the query encoder of MoCo (v3: base encoder) and the teacher of DINO.
 """
 
 STEMS = ("conv1.weight", "conv1.0.weight", "patch_embed.proj.weight", "0.weight")
-"""First convolution of a ResNet, of one with a deep stem, of a ViT, and of a ResNet cut into an nn.Sequential."""
+"""Names of the first convolution: of a ResNet, of one with a deep stem, of a ViT, and of a ResNet in an nn.Sequential."""
 
 SEQUENTIAL = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
-"""Children of a torchvision ResNet by position; 2 and 3 are ReLU and pooling."""
+"""Names of the children of a torchvision ResNet by their position; 2 and 3 are ReLU and pooling."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +32,15 @@ class EncoderTensors:
     role: str
     """One of ROLES, or empty where the file holds one encoder only."""
     tensors: dict[str, Tensor]
-    """Under timm's names, for ResNets and ViTs; heads beside the layers are still there."""
+    """Tensors by timm's names; heads that stand beside the layers are still among them."""
     beside: tuple[str, ...]
-    """Roots of the names that were left."""
+    """First words of the names of the tensors that were left."""
     num_beside: int
-    """How many tensors were left."""
+    """Number of tensors that were left."""
 
 
 def find_encoder(path: Path, tensors: dict[str, Tensor]) -> EncoderTensors:
-    """Strip wrappers in any nesting, choose among several encoders, map Sequential indices to names.
+    """Strip wrappers in any nesting, choose among several encoders, and replace positions in a Sequential by names.
 
     Raises DataError where no tensor looks like the first layer of a ResNet or a ViT, or where several encoders have
     equal rights to be the one.
@@ -67,30 +67,30 @@ def find_encoder(path: Path, tensors: dict[str, Tensor]) -> EncoderTensors:
 
 
 def split(name: str) -> tuple[tuple[str, ...], str]:
-    """`state_dict.module.encoder_q.bn1.weight` becomes (state_dict, module, encoder_q) and `bn1.weight`."""
+    """Split `state_dict.module.encoder_q.bn1.weight` into (state_dict, module, encoder_q) and `bn1.weight`."""
     words = name.split(".")
     place = tuple(takewhile(lambda word: word in WRAPPERS or word in ROLES, words))
     return place, ".".join(words[len(place) :])
 
 
 def role(place: tuple[str, ...]) -> str:
-    """Which encoder a prefix names; empty where it names none."""
+    """Return the encoder that a prefix names; an empty text where it names none."""
     return next((word for word in place if word in ROLES), "")
 
 
 def preference(word: str) -> int:
-    """Order of choice; what has no role comes first."""
+    """Return the rank of a role in the order of preference; an encoder without a role comes first."""
     return ROLES.index(word) if word else -1
 
 
 def root(place: tuple[str, ...], rest: str, chosen: str) -> str:
-    """Short name of something left: another encoder, or the first word of its name."""
+    """Return a short name for a tensor that is left: that of its encoder, or the first word of its own."""
     other = role(place)
     return other if other and other != chosen else rest.split(".")[0]
 
 
 def timm_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the children of an nn.Sequential ResNet; every other name stays."""
+    """Rename the children of a ResNet in an nn.Sequential; every other name stays."""
     if "0.weight" not in tensors:
         return tensors
     parts = {name: name.partition(".") for name in tensors}

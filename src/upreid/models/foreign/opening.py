@@ -1,4 +1,4 @@
-"""Bytes that a stranger wrote: tensors by dotted name, and never an object."""
+"""Open a checkpoint of another program: its tensors by dotted name, and nothing that could run code."""
 
 import re
 import warnings
@@ -20,12 +20,12 @@ from upreid.runtime.archive import check_archive
 
 
 class PassedOver:
-    """Stands in for an object that is no tensor, such as a number of numpy's; keeps nothing of it, and calls nothing."""
+    """Stand-in for an object that is no tensor, such as a numpy number; it keeps nothing of it, and calls nothing."""
 
     def __init__(self, *_: Any) -> None: ...
 
     def __new__(cls, *_: Any) -> "PassedOver":
-        """Take the place of any class."""
+        """Make a stand-in, whatever the arguments of the class that it stands for."""
         return super().__new__(cls)
 
     def __setstate__(self, _: Any) -> None:
@@ -33,7 +33,7 @@ class PassedOver:
 
 
 class Table:
-    """Stands in for a kind of dictionary, such as a node of yacs: it becomes a plain one, tensors and all."""
+    """Stand-in for a kind of dictionary, such as a node of yacs, which becomes a plain one with all that it holds."""
 
     def __new__(cls, *_: Any) -> OrderedDict[Any, Any]:  # pyright: ignore[reportInconsistentConstructor]
         """Make an empty dictionary, which the unpickler then fills."""
@@ -41,7 +41,7 @@ class Table:
 
 
 class Row:
-    """Stands in for a kind of list."""
+    """Stand-in for a kind of list, which becomes a plain one."""
 
     def __new__(cls, *_: Any) -> list[Any]:  # pyright: ignore[reportInconsistentConstructor]
         """Make an empty list, which the unpickler then fills."""
@@ -71,7 +71,7 @@ STAND_INS: dict[type, str] = {
     """,
     Row: "collections.deque",
 }
-"""Kinds of objects that training programs leave beside their tensors, by what is made in place of each.
+"""Classes of objects that training programs save beside their tensors, by the stand-in that is made for each.
 
 The names are compared as text: no module is imported, and no class, function or method of theirs is called.
 """
@@ -109,7 +109,7 @@ def open_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def flatten(value: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Walk nested dictionaries; numbers, texts and lists are passed over."""
+    """Yield the tensors of nested dictionaries; numbers, texts and lists are passed over."""
     if isinstance(value, Tensor):
         yield name, value
     elif isinstance(value, dict):
@@ -118,7 +118,7 @@ def flatten(value: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file."""
+    """Read the tensors of a safetensors file."""
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -139,7 +139,7 @@ def read_torch(path: Path) -> object:
 
 
 def refuse_bombs(path: Path) -> None:
-    """Raise what `refusal` words, where a small file would make torch ask for much memory."""
+    """Raise an error, which `refusal` turns into words, where a small file would make torch ask for much memory."""
     if is_zipfile(path):
         check_archive(path)
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
@@ -148,7 +148,7 @@ def refuse_bombs(path: Path) -> None:
 
 
 def refusal(path: Path, error: Exception) -> str:
-    """Say why a file was not read, and what to do."""
+    """Return the message for a file that was not read: why, and what to do."""
     objects = re.findall(r"GLOBAL ([\w.]+)", str(error))
     if objects:
         return (
@@ -175,5 +175,5 @@ def refusal(path: Path, error: Exception) -> str:
 
 
 def first_few(names: list[str], count: int = 5) -> str:
-    """List the first names, and say how many more there are."""
+    """Return the first names, and how many more there are."""
     return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")

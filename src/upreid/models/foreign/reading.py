@@ -1,4 +1,4 @@
-"""From a checkpoint file to tensors under timm's names: which backbone they are, and how its images were normalised."""
+"""Read a checkpoint: its encoder under timm's names, which backbone that is, and how its images were normalised."""
 
 import re
 from dataclasses import dataclass
@@ -27,15 +27,15 @@ VITS = (
 )  # fmt: skip
 
 UNCOUNTED = "num_batches_tracked"
-"""Batch normalisation's own clock: not a weight, and absent from files older than torch 0.4.1."""
+"""End of the names of BatchNorm's step counters, which are no weights, and which files before torch 0.4.1 do not have."""
 
 ALIKE = 0.5
-"""Less than this and the nearest backbone is no help: the file holds something else."""
+"""Least likeness at which the nearest backbone is of any help; below it the file holds something else."""
 
 LUPERSON_NL_NAME = re.compile(r"^lupws|lup(erson)?nl|lup.*(?<![a-z])nl(?![a-z])")
-"""`lupws_r50.pth`, `luperson-nl_r50.pth`, but not `lup_unlabelled.pth`."""
+"""Names such as `lupws_r50.pth` and `luperson-nl_r50.pth`, but not `lup_unlabelled.pth`."""
 MOCO_RELEASE = re.compile(r"^moco_v[12]_\d+ep_pretrain")
-"""`moco_v2_800ep_pretrain.pth.tar` of facebookresearch/moco, trained on ImageNet."""
+"""Names such as `moco_v2_800ep_pretrain.pth.tar`, of facebookresearch/moco, which trained on ImageNet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,22 +57,22 @@ class Foreign:
     """The encoder of somebody else's checkpoint."""
 
     backbone: str
-    """timm's name, told from the shapes."""
+    """Name that timm has for the backbone, told from the shapes."""
     tensors: dict[str, Tensor]
-    """Under timm's names; still with heads, and with position embeddings of the size it was trained at."""
+    """Tensors by timm's names; heads are still among them, and position embeddings are of the size of its training."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     source: str
-    """What the file seems to be."""
+    """Kind of training and role that the file seems to come from."""
     sentences: list[str]
-    """What was decided, and why: for the log."""
+    """Sentences for the log on what was decided, and why."""
 
 
 def read_checkpoint(path: Path) -> Foreign:
     """Read the encoder of LUPerson, LUPerson-NL, MoCo, DINO, TransReID-SSL, torchvision or timm files, and their kin.
 
-    Never unpickles objects. Raises DataError, in one line, where the file cannot be read so, or holds no backbone that
-    can be told.
+    Nothing in the file is executed. Raises DataError where the file cannot be read so, or holds no backbone that can be
+    told.
     """
     encoder = find_encoder(path, open_tensors(path))
     backbone = tell_backbone(path, encoder.tensors)
@@ -118,19 +118,19 @@ def tell_backbone(path: Path, tensors: dict[str, Tensor]) -> str:
 
 @cache
 def shapes_of(name: str) -> frozenset[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of a timm model, made without memory or random numbers."""
+    """Return the names and shapes of a timm model, which is made without memory or random numbers."""
     with torch.device("meta"):
         model = timm.create_model(name, num_classes=0)
     return frozenset((key, tuple(tensor.shape)) for key, tensor in model.state_dict().items() if counts(key))
 
 
 def counts(name: str) -> bool:
-    """Whether a tensor tells one backbone from another."""
+    """Return whether a tensor tells one backbone from another."""
     return name != "pos_embed" and not name.endswith(UNCOUNTED)
 
 
 def refuse_other_heads(path: Path, encoder: EncoderTensors, backbone: str) -> None:
-    """Refuse MoCo v3's small ViT: 12 attention heads where timm's has 6, which no shape shows.
+    """Refuse the small ViT of MoCo v3, which has 12 attention heads where timm's has 6; no shape shows the difference.
 
     https://github.com/facebookresearch/moco-v3/blob/main/vits.py
     """
@@ -142,7 +142,7 @@ def refuse_other_heads(path: Path, encoder: EncoderTensors, backbone: str) -> No
 
 
 def trained_with(file_name: str, encoder: EncoderTensors) -> tuple[str, Statistics, str]:
-    """Return what the file seems to be, its statistics, and why (a reading, where the name is silent)."""
+    """Return what the file seems to be, the statistics of its images, and why (a reading where the name says nothing)."""
     name = file_name.lower()
     checkpoint = f" training checkpoint, {encoder.role}" if encoder.role else ", released"
     if "patch_embed.proj.weight" in encoder.tensors:

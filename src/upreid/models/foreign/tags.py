@@ -1,4 +1,4 @@
-"""Weights that timm knows by a tag, such as `resnet50.a1_in1k`."""
+"""Published weights that timm knows by a tag, such as `resnet50.a1_in1k`."""
 
 import timm
 from timm.models import get_pretrained_cfg
@@ -34,7 +34,7 @@ def from_tag(
 
 
 def full_tag(tag: str) -> str:
-    """Complete a bare model name by timm's default tag; InputError for what has no weights."""
+    """Complete a bare model name by timm's default tag; raise InputError for a model without weights."""
     name, _, version = tag.partition(".")
     if not timm.is_model(name):
         raise InputError(f"unknown backbone '{name}'{nearest_model(name)}")
@@ -48,6 +48,6 @@ def full_tag(tag: str) -> str:
 
 
 def triple(values: tuple[float, ...]) -> tuple[float, float, float]:
-    """Three channels."""
+    """Return three numbers, one for each channel."""
     red, green, blue = map(float, values)
     return red, green, blue

@@ -1,4 +1,4 @@
-"""Heads: from a backbone to the features of a person, one or several parts."""
+"""Heads: each turns the output of a backbone into the features of a person, in one or several parts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ HEADS: dict[str, Callable[[nn.Module, HeadSettings], Any]] = {"bnneck": BNNeck, 
 
 
 def create_head(backbone: nn.Module, settings: HeadSettings) -> Any:
-    """Make a head for a backbone; what it copies of the backbone has the backbone's weights of now."""
+    """Make a head for a backbone; where it copies a piece of the backbone, it copies the present weights too."""
     if settings.name not in HEADS:
         raise InputError(f"unknown head '{settings.name}'{nearest(settings.name, list(HEADS))}")
     return HEADS[settings.name](backbone, settings)

@@ -1,4 +1,4 @@
-"""BNNeck: metric learning before, classification after a BatchNorm (Bag of Tricks, https://arxiv.org/abs/1903.07071)."""
+"""BNNeck: metric learning before a BatchNorm, classification after it (Bag of Tricks, https://arxiv.org/abs/1903.07071)."""
 
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from upreid.models.settings import HeadSettings
 
 
 class BNNeck(nn.Module):
-    """The whole image as one part; any backbone, and with a pool of its own or the extra BatchNorm a ResNet."""
+    """Head with the whole image as its one part. GeM pooling and the extra BatchNorm need a ResNet."""
 
     def __init__(self, backbone: nn.Module, settings: HeadSettings) -> None:
         super().__init__()
@@ -35,12 +35,12 @@ class BNNeck(nn.Module):
         images: Float[Tensor, "batch 3 height width"],
         cameras: Int64[Tensor, " batch"] | None = None,
     ) -> Parts:
-        """Features of the whole image; `cameras` do not matter."""
+        """Return the features of the whole image; `cameras` do not matter."""
         del cameras
         maps = backbone.forward_features if self.pools else None
         features = self.pool(self.extra_bn(maps(images))) if maps else backbone(images)  # pyright: ignore
         return Parts((features,), (self.neck(features),))
 
     def body(self) -> list[nn.Module]:
-        """Nothing: the backbone is not copied."""
+        """Return nothing, because no piece of the backbone is copied."""
         return []

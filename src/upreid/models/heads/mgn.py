@@ -1,8 +1,8 @@
 """MGN: three branches look at the whole body, at halves and at thirds (Wang et al., https://arxiv.org/abs/1804.01438).
 
-Arrangement of LUPerson's fine-tuning (fast-reid fork of 2020-10): the backbone is shared up to the first block of its
-third stage; every branch has the rest to itself, with last stride 1 in all three (MGN's own global branch has 2); generalised
-mean pooling, reduction to 256, and a BatchNorm neck for each of the eight parts.
+The arrangement is that of LUPerson's fine-tuning (fast-reid fork of 2020-10). The branches share the backbone up to the first
+block of its third stage, and each has the rest to itself, with a last stride of 1 in all three (MGN's own global branch has 2).
+Each of the eight parts has generalised mean pooling, a reduction to 256 features, and a BatchNorm neck.
 """
 
 from copy import deepcopy
@@ -17,15 +17,15 @@ from upreid.models.heads.parts import POOLS, Parts, extra_norm, neck
 from upreid.models.settings import HeadSettings
 
 STRIPES = (1, 2, 3)
-"""Horizontal stripes of each branch."""
+"""Number of horizontal stripes of each branch."""
 ORDER = ((0, None), (1, None), (2, None), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2))
-"""Parts as (branch, stripe), None being the whole map: the order of the retrieval feature."""
+"""Parts as (branch, stripe), in the order of the retrieval feature; None is the whole map."""
 TOGETHER = ((0,), (1,), (2,), (3, 4), (5, 6, 7))
-"""Parts that one triplet loss compares: each whole map, the halves, the thirds."""
+"""Parts that one triplet loss compares: each whole map by itself, the halves together, the thirds together."""
 
 
 class Embed(nn.Module):
-    """Pool a map and reduce it."""
+    """Pooling of a map, and a linear layer that reduces its width."""
 
     def __init__(self, features: int, embed_dim: int, pool: str) -> None:
         super().__init__()
@@ -34,12 +34,12 @@ class Embed(nn.Module):
         nn.init.kaiming_normal_(self.reduce.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, maps: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch dim"]:
-        """Embed."""
+        """Return the embedding of each map."""
         return self.reduce(self.pool(maps))
 
 
 class MGN(nn.Module):
-    """Eight parts over a ResNet, whose own last stages are the first branch; `branches` are copies of them."""
+    """Head of eight parts on a ResNet, whose own last stages are the first branch; `branches` are copies of them."""
 
     def __init__(self, backbone: nn.Module, settings: HeadSettings) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class MGN(nn.Module):
         images: Float[Tensor, "batch 3 height width"],
         cameras: Int64[Tensor, " batch"] | None = None,
     ) -> Parts:
-        """Features of the eight parts; `cameras` do not matter."""
+        """Return the features of the eight parts; `cameras` do not matter."""
         del cameras
         shared = trunk(backbone, images)
         branches = [own_branch(backbone), *self.branches]
@@ -76,18 +76,18 @@ class MGN(nn.Module):
         return Parts(before, tuple(norm(part) for norm, part in zip(self.necks, before, strict=True)))
 
     def body(self) -> list[nn.Module]:
-        """The copied branches."""
+        """Return the copied branches."""
         return [self.branches]
 
 
 def trunk(backbone: nn.Module, images: Float[Tensor, "batch 3 height width"]) -> Tensor:
-    """What all branches share: up to the first block of the third stage."""
+    """Return the maps that all branches share, which end with the first block of the third stage."""
     net = require_resnet(backbone, type(backbone).__name__, "MGN", "another head")
     maps = net.maxpool(net.act1(net.bn1(net.conv1(images))))
     return net.layer3[0](net.layer2(net.layer1(maps)))
 
 
 def own_branch(backbone: nn.Module) -> nn.Sequential:
-    """The backbone's own rest."""
+    """Return the rest of the backbone, from the second block of the third stage on."""
     net = require_resnet(backbone, type(backbone).__name__, "MGN", "another head")
     return nn.Sequential(*list(net.layer3)[1:], net.layer4)

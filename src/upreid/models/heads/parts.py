@@ -1,8 +1,8 @@
-"""What every head makes of an image: features of one or several parts, before and after a BatchNorm neck.
+"""The pieces of heads, and what heads have in common: features of one or several parts, before and after a BatchNorm neck.
 
-A head is called with the backbone, so that it can branch off where it likes. It says how its parts are weighed:
-`part_dims`, `identity_weights` (per part, of the identity losses), `triplets` (parts that are compared together, and the
-weight of that triplet loss) and `feature_weights` (per part, in the feature that retrieval uses).
+A head is called with the backbone, so that it can branch off anywhere. It has the number of features of each part
+(`part_dims`), the weight of each part's identity loss (`identity_weights`), the parts that a triplet loss compares together
+with the weight of that loss (`triplets`), and the weight of each part in the retrieval feature (`feature_weights`).
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class Parts:
 
 @runtime_checkable
 class Head(Protocol):
-    """What heads have in common."""
+    """Interface of a head."""
 
     part_dims: tuple[int, ...]
     identity_weights: tuple[float, ...]
@@ -32,16 +32,16 @@ class Head(Protocol):
     feature_weights: tuple[float, ...]
 
     def __call__(self, backbone: nn.Module, images: Tensor, cameras: Int64[Tensor, " batch"] | None = None) -> Parts:
-        """Features of normalised images [batch, 3, height, width] seen by `cameras`."""
+        """Return the features of normalised images [batch, 3, height, width] that `cameras` took."""
         ...
 
     def body(self) -> list[nn.Module]:
-        """What is a copy of a piece of the backbone, and so is frozen with it."""
+        """Return the modules that are copies of pieces of the backbone, and so are frozen with it."""
         ...
 
 
 def neck(features: int) -> nn.BatchNorm1d:
-    """A BatchNorm without shift (Bag of Tricks, arXiv 1903.07071).
+    """Make a BatchNorm without shift (Bag of Tricks, arXiv 1903.07071).
 
     A shift would move the origin that cosine distances are measured from.
     """
@@ -51,23 +51,23 @@ def neck(features: int) -> nn.BatchNorm1d:
 
 
 def extra_norm(features: int, *, wanted: bool) -> nn.Module:
-    """LUPerson's extra BatchNorm on a feature map, or nothing."""
+    """Make LUPerson's extra BatchNorm on a feature map, or a module that does nothing."""
     return nn.BatchNorm2d(features) if wanted else nn.Identity()
 
 
 class AveragePool(nn.Module):
-    """The mean over all places."""
+    """Mean over all places of a map."""
 
     def forward(self, maps: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels"]:
-        """Average."""
+        """Return the mean of each channel."""
         return maps.mean(dim=(2, 3))
 
 
 class GeM(nn.Module):
     """Generalised mean (Radenovic et al., arXiv 1711.02512): `mean(x ** p) ** (1 / p)` with a learnt p, 3 at the start.
 
-    p = 1 is the mean, a large p the maximum. What is below `floor` counts as `floor`, also what is negative. In single
-    precision at least: powers and roots of half-precision numbers overflow.
+    It is the mean for p = 1 and approaches the maximum for large p. Values below `floor`, negative ones too, count as
+    `floor`. It computes in single precision or better, because powers and roots of half-precision numbers overflow.
     """
 
     def __init__(self, power: float = 3.0, floor: float = 1e-6) -> None:
@@ -75,15 +75,15 @@ class GeM(nn.Module):
         self.power, self.floor = nn.Parameter(torch.tensor([power])), floor
 
     def forward(self, maps: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels"]:
-        """Pool."""
+        """Return the generalised mean of each channel."""
         exact = maps if maps.dtype.itemsize >= 4 else maps.float()
         return exact.clamp_min(self.floor).pow(self.power).mean(dim=(2, 3)).pow(1.0 / self.power)
 
 
 POOLS: dict[str, type[nn.Module]] = {"avg": AveragePool, "gem": GeM}
-"""By name."""
+"""Kinds of pooling by their names in recipes."""
 
 
 def joined(parts: Sequence[Tensor], weights: Sequence[float]) -> Float[Tensor, "batch dim"]:
-    """One feature from those of the parts."""
+    """Join the features of the parts, each times its weight, into one."""
     return torch.cat([part if weight == 1.0 else part * weight for part, weight in zip(parts, weights, strict=True)], 1)

@@ -1,4 +1,4 @@
-"""TransReID: a ViT that may know the camera, and may look at shuffled groups of patches (https://arxiv.org/abs/2102.04378).
+"""TransReID: a ViT with an optional camera embedding and an optional jigsaw branch (https://arxiv.org/abs/2102.04378).
 
 With both options off it is the BNNeck on a ViT.
 """
@@ -16,13 +16,13 @@ from upreid.models.heads.parts import Parts, neck
 from upreid.models.settings import HeadSettings
 
 GROUPS, SHIFT = 4, 5
-"""Jigsaw: so many groups of patches, after a cyclic shift by so many."""
+"""Number of groups of patches of the jigsaw, and length of the cyclic shift before it."""
 SHUFFLE = 2
-"""Jigsaw: so many stretches of the sequence are interleaved, so that every group spans the body."""
+"""Number of stretches of the sequence that the jigsaw interleaves, so that every group spans the body."""
 
 
 class TransReID(nn.Module):
-    """One part, the class token; four more with the jigsaw branch, which is a copy of the last block."""
+    """Head with the class token as its part, and four parts more with the jigsaw branch, a copy of the last block."""
 
     def __init__(self, backbone: nn.Module, settings: HeadSettings) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class TransReID(nn.Module):
         images: Float[Tensor, "batch 3 height width"],
         cameras: Int64[Tensor, " batch"] | None = None,
     ) -> Parts:
-        """Features of the class token, and of the groups; `cameras`: ids as in the records, where they are embedded."""
+        """Return the features of the class token and of the groups; `cameras` are ids as in the records."""
         vit = require_vit(backbone)
         tokens = vit._pos_embed(vit.patch_embed(images))
         if self.camera_weight:
@@ -60,7 +60,7 @@ class TransReID(nn.Module):
         return Parts(tuple(before), tuple(norm(part) for norm, part in zip(self.necks, before, strict=True)))
 
     def camera_places(self, cameras: Int64[Tensor, " batch"] | None) -> Int64[Tensor, " batch"]:
-        """Rows of the embedding; InputError for cameras that training did not see."""
+        """Return the rows of the camera embedding; raise InputError for cameras that training did not see."""
         if cameras is None:
             raise InputError("this encoder embeds cameras, and none are given; pass the camera of each image")
         known = {camera: place for place, camera in enumerate(self.cameras)}
@@ -73,12 +73,12 @@ class TransReID(nn.Module):
         return torch.tensor([known[camera] for camera in cameras.tolist()], device=self.camera_embedding.device)
 
     def body(self) -> list[nn.Module]:
-        """The copied block."""
+        """Return the copied block."""
         return [] if self.local is None else [self.local]
 
 
 def jigsaw(patches: Float[Tensor, "batch patches dim"]) -> list[Float[Tensor, "batch group dim"]]:
-    """Shift and shuffle the patches, then cut them into groups; what does not divide is left out."""
+    """Shift and shuffle the patches, then cut them into equal groups; the patches that are left over are dropped."""
     count = patches.shape[1] // (GROUPS * SHUFFLE) * GROUPS * SHUFFLE
     if count == 0:
         raise InputError(
@@ -89,7 +89,7 @@ def jigsaw(patches: Float[Tensor, "batch patches dim"]) -> list[Float[Tensor, "b
 
 
 def require_vit(backbone: nn.Module) -> VisionTransformer:
-    """Return the backbone, if it is a ViT with a class token."""
+    """Return the backbone if it is a ViT with a class token; raise InputError where it is not."""
     if not isinstance(backbone, VisionTransformer) or backbone.cls_token is None or backbone.global_pool != "token":
         raise InputError(
             f"--head.name transreid is for ViTs with a class token, and this backbone is a {type(backbone).__name__}"
