@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from upreid.cli import main
-from upreid.config.training import Monitor
+from upreid.config.training import MonitorConfig
 from upreid.models.encoder import save_encoder, skeleton
 from upreid.models.header import EncoderHeader
 from upreid.runtime.compute import Compute
@@ -319,7 +319,7 @@ def test_a_page_shows_every_form_of_a_set(form: str, encoder: Path, market: Path
 
 def test_a_monitor_says_what_cannot_be_ranked_and_the_training_goes_on(market: Path, capsys) -> None:
     compute = Compute(device=torch.device("cpu"), threads=1, workers=0)
-    monitor = make_monitor(Monitor(every_epochs=1.0, name="market1501", root=market), 1, compute, World())
+    monitor = make_monitor(MonitorConfig(every_epochs=1.0, name="market1501", root=market), 1, compute, World())
     assert monitor is not None
     collapsed = skeleton(HEADER).eval()
     numbers = monitor.measure(collapsed, 3)

@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from upreid.data.dataset import SKIP_LIMIT, SkipLedger, network_input
-from upreid.data.decode import UnreadableImage, decode_bytes, decode_image
+from upreid.data.dataset import SKIP_LIMIT, SkipLedger, network_input, read_input
+from upreid.data.decode import UnreadableImage, decode_image
 from upreid.data.loading import make_loader
 from upreid.data.records import Record, cameras
 from upreid.data.sources.recognise import open_source
@@ -213,15 +213,15 @@ class SourceImages(Dataset[tuple[int, Tensor, str]]):
 
     def __getitem__(self, index: int) -> tuple[int, Tensor, str]:
         """Read, decode, resize and normalise one image; return its index with it, and an empty reason where all went well."""
-        source, size = self.source, (self.preprocess.height, self.preprocess.width)
+        source = self.source
+        if isinstance(source, Source):
+            record = Record(path=Path(place(source, index)), source=source, index=index)
+        else:
+            record = source[index]
         try:
-            if isinstance(source, Source):
-                content, name = source.read(index), place(source, index)
-            else:
-                content, name = source[index].read(), str(source[index].path)
-            return index, network_input(decode_bytes(content, name, target=size)[0], self.preprocess), ""
+            return index, read_input(record, self.preprocess), ""
         except UnreadableImage as error:
-            return index, torch.zeros(3, *size), str(error)
+            return index, torch.zeros(3, self.preprocess.height, self.preprocess.width), str(error)
 
 
 def collate_inputs(items: Sequence[tuple[int, Tensor, str]]) -> tuple[Tensor, list[tuple[int, str]]]:
@@ -234,9 +234,8 @@ def any_input(image: Picture | Path | str, number: int, preprocess: Preprocess) 
     """Return the network input of image `number` of a list: a picture, an array, or the path of a file."""
     if not isinstance(image, Path | str):
         return picture_input(image, f"image {number} of the list", preprocess)
-    path, size = Path(image).expanduser(), (preprocess.height, preprocess.width)
     try:
-        return network_input(decode_bytes(Record(path=path).read(), str(path), target=size)[0], preprocess)
+        return read_input(Record(path=Path(image).expanduser()), preprocess)
     except UnreadableImage as error:
         raise DataError(f"cannot read image {error}; repair it, or leave it out") from error
 

@@ -12,8 +12,8 @@ from upreid.data.benchmarks.benchmark import Benchmark, Part, assemble
 from upreid.data.benchmarks.market1501 import read_multi_query
 from upreid.data.records import Record
 from upreid.errors import InputError
-from upreid.retrieval.evaluation import check_ranking, rank_sides
-from upreid.retrieval.features import Sides, average_queries, encode_sides
+from upreid.retrieval.evaluation import check_ranking, evaluate_benchmark
+from upreid.retrieval.features import EncodedBenchmark, average_queries, encode_benchmark
 from upreid.retrieval.settings import Ranking
 from upreid.runtime.compute import Compute
 from upreid.types import Preprocess
@@ -74,10 +74,10 @@ def test_what_can_be_ranked_passes() -> None:
     check_ranking(Ranking(), benchmark(records((1, None)), records((1, None), (2, None))))
 
 
-def sides(labelled: Benchmark, ranking: Ranking, seed: int = 0) -> Sides:
+def sides(labelled: Benchmark, ranking: Ranking, seed: int = 0) -> EncodedBenchmark:
     torch.manual_seed(seed)
     query, gallery = (torch.randn(len(some), 6) for some in (labelled.query, labelled.gallery))
-    return Sides(query=query, gallery=gallery, labelled=labelled, preprocess=PREPROCESS, ranking=ranking)
+    return EncodedBenchmark(query=query, gallery=gallery, labelled=labelled, preprocess=PREPROCESS, ranking=ranking)
 
 
 def crowd(*cameras: int | None) -> Benchmark:
@@ -90,9 +90,9 @@ def crowd(*cameras: int | None) -> Benchmark:
 @pytest.mark.parametrize("rerank", [False, True])
 def test_cameras_that_are_not_known_leave_nothing_out_with_and_without_re_ranking(rerank: bool) -> None:
     ranking = Ranking(rerank=rerank, k1=6, k2=3)
-    dropped = rank_sides(sides(crowd(1, 2, 3), ranking))
-    kept = rank_sides(sides(crowd(1, 2, 3), replace(ranking, same_camera="keep")))
-    unknown = rank_sides(sides(crowd(None), ranking))
+    dropped = evaluate_benchmark(sides(crowd(1, 2, 3), ranking))
+    kept = evaluate_benchmark(sides(crowd(1, 2, 3), replace(ranking, same_camera="keep")))
+    unknown = evaluate_benchmark(sides(crowd(None), ranking))
     assert kept["mAP"] == unknown["mAP"] != dropped["mAP"]
     said = [result["protocol"]["same_person_same_camera"] for result in (dropped, kept, unknown)]
     assert said == ["left out per query", "kept", "kept, since no cameras are known"]
@@ -137,10 +137,12 @@ def test_multi_query_reads_the_drawn_boxes_of_the_queries_people_and_cameras(tmp
     labelled = benchmark(query, gallery, tmp_path)
     assert [record.path.name for record in read_multi_query(labelled)] == list(names[:2])
     ranking = Ranking(multi_query=True, metric="euclidean")
-    encoded = encode_sides(lambda batch, _: batch.flatten(1), labelled, PREPROCESS, CPU, ranking, quiet=True)
+    encoded = encode_benchmark(lambda batch, _: batch.flatten(1), labelled, PREPROCESS, CPU, ranking, quiet=True)
     boxes = [torch.tensor(images["gt_bbox", name]).permute(2, 0, 1) / 255 * 2 - 1 for name in names[:2]]
     torch.testing.assert_close(encoded.query[0], (boxes[0] + boxes[1]).flatten() / 2)
-    result = rank_sides(encoded)
+    result = evaluate_benchmark(encoded)
     assert result["protocol"]["multi_query"] == {"images": 2, "pooling": "mean", "queries_of_one_image": 0}
-    single = rank_sides(encode_sides(lambda batch, _: batch.flatten(1), labelled, PREPROCESS, CPU, quiet=True))
+    single = evaluate_benchmark(
+        encode_benchmark(lambda batch, _: batch.flatten(1), labelled, PREPROCESS, CPU, quiet=True)
+    )
     assert single["protocol"]["multi_query"] is None

@@ -14,8 +14,8 @@ from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.benchmarks.checkup import refuse_faults
 from upreid.errors import InputError
 from upreid.models.encoder import Encoder, encoder_file, read_file, rebuild
-from upreid.retrieval.evaluation import check_ranking, encoding, identity_of, rank_and_keep, say_result
-from upreid.retrieval.features import Sides, encode_sides
+from upreid.retrieval.evaluation import check_ranking, encoding, identity_of, rank_benchmark, say_result
+from upreid.retrieval.features import EncodedBenchmark, encode_benchmark
 from upreid.retrieval.ranked_page import NUM_SHOWN, PAGE_MARK, ranked_page
 from upreid.retrieval.settings import Ranking
 from upreid.runtime.compute import settle
@@ -42,9 +42,9 @@ def run(config: EvaluateConfig) -> None:
         pixels = preprocess(config, encoder, quiet=not world.is_lead)
         with errors_of_one_rank():
             how = labelled, pixels, compute, config, world
-            sides = encode_sides(encoding(encoder, config), *how, batch=config.batch)
+            encoded = encode_benchmark(encoding(encoder, config), *how, batch=config.batch)
         if world.is_lead:
-            report(config, sides, encoder, path)
+            report(config, encoded, encoder, path)
 
 
 def check_files(config: EvaluateConfig) -> None:
@@ -75,9 +75,9 @@ def check_settings(config: EvaluateConfig, labelled: Benchmark) -> None:
             raise InputError(f"{flag} {getattr(config, name)}: has no effect without --rerank; add that flag")
 
 
-def report(config: EvaluateConfig, sides: Sides, encoder: Encoder, path: Path) -> None:
+def report(config: EvaluateConfig, encoded: EncodedBenchmark, encoder: Encoder, path: Path) -> None:
     """Say, print and write the numbers, with the protocol they were made with, and show what was found."""
-    result, ranked = rank_and_keep(sides, first=NUM_SHOWN if config.page else 0)
+    result, ranked = rank_benchmark(encoded, first=NUM_SHOWN if config.page else 0)
     result["protocol"] |= identity_of(path, encoder, config)
     say_result(result)
     text = json.dumps(result, indent=2)
@@ -86,7 +86,7 @@ def report(config: EvaluateConfig, sides: Sides, encoder: Encoder, path: Path) -
         write_text(config.out, text + "\n")
         say(f"written to {config.out}")
     if config.page:
-        write_text(config.page, ranked_page(result, sides.labelled.query, sides.labelled.gallery, ranked))
+        write_text(config.page, ranked_page(result, encoded.labelled.query, encoded.labelled.gallery, ranked))
         say(f"page: {config.page}")
 
 

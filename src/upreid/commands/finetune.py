@@ -18,8 +18,8 @@ from upreid.errors import InputError
 from upreid.methods import supervised
 from upreid.methods.schedule import cosine, staircase, warm_up
 from upreid.models.encoder import Encoder, read_file, rebuild, skeleton
-from upreid.retrieval.evaluation import check_ranking, encoding, identity_of, rank_sides, say_result
-from upreid.retrieval.features import encode_sides
+from upreid.retrieval.evaluation import check_ranking, encoding, evaluate_benchmark, identity_of, say_result
+from upreid.retrieval.features import encode_benchmark
 from upreid.runtime.distributed import from_lead
 from upreid.runtime.files import write_text
 from upreid.training.feeds.labelled import LabelledFeed
@@ -166,9 +166,9 @@ def finish(config: FinetuneConfig, labelled: Benchmark, split: dict[str, Any], c
     path, compute, world = config.out / "encoder.safetensors", context.compute, context.world
     encoder = rebuild(path, *from_lead(lambda: read_file(path), world), device=compute.device)
     how = labelled, encoder.preprocess, compute, config.test
-    sides = encode_sides(encoding(encoder, config.test), *how, world=world)
+    encoded = encode_benchmark(encoding(encoder, config.test), *how, world=world)
     if world.is_lead:
-        result = rank_sides(sides)
+        result = evaluate_benchmark(encoded)
         result["protocol"] |= {**identity_of(path, encoder, config.test), **split}
         write_text(config.out / "retrieval.json", json.dumps(result, indent=2) + "\n")
         say_result(result)

@@ -9,7 +9,7 @@ from upreid.data.benchmarks.market1501 import read_multi_query
 from upreid.data.records import Record
 from upreid.errors import InputError
 from upreid.models.encoder import Encoder
-from upreid.retrieval.features import Encode, Sides
+from upreid.retrieval.features import Encode, EncodedBenchmark
 from upreid.retrieval.inputs import as_feature_pair, as_labels
 from upreid.retrieval.metrics import evaluate_chunks, has_match, why_no_match
 from upreid.retrieval.ranking import Labels, RankedQuery, distance_chunks
@@ -21,15 +21,15 @@ SAID = ("mAP", "rank1", "rank5", "rank10", "mINP")
 """Metrics that are said on the console."""
 
 
-def rank_sides(sides: Sides) -> dict[str, Any]:
+def evaluate_benchmark(encoded: EncodedBenchmark) -> dict[str, Any]:
     """Rank the gallery for every query: metrics in percent, and the protocol they were made with. One rank is enough."""
-    return rank_and_keep(sides, first=0)[0]
+    return rank_benchmark(encoded, first=0)[0]
 
 
-def rank_and_keep(sides: Sides, *, first: int) -> tuple[dict[str, Any], list[RankedQuery]]:
-    """Evaluate like `rank_sides`, and return the ranking of each query with its `first` entries as well."""
-    labelled, preprocess, ranking = sides.labelled, sides.preprocess, sides.ranking
-    query, gallery = as_feature_pair(sides.query, sides.gallery, ranking.metric)
+def rank_benchmark(encoded: EncodedBenchmark, *, first: int) -> tuple[dict[str, Any], list[RankedQuery]]:
+    """Evaluate like `evaluate_benchmark`, and return the ranking of each query with its `first` entries as well."""
+    labelled, preprocess, ranking = encoded.labelled, encoded.preprocess, encoded.ranking
+    query, gallery = as_feature_pair(encoded.query, encoded.gallery, ranking.metric)
     if ranking.rerank:
         from upreid.retrieval.rerank import reranked_chunks  # and scipy with it
 
@@ -51,7 +51,7 @@ def rank_and_keep(sides: Sides, *, first: int) -> tuple[dict[str, Any], list[Ran
         "flip": ranking.flip,
         "normalised_features": ranking.metric == "cosine",
         "rerank": reranking(ranking),
-        "multi_query": sides.multi_query,
+        "multi_query": encoded.multi_query,
         **result["protocol"],
     }
     return result, ranked

@@ -78,7 +78,7 @@ def features(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sides:
+class EncodedBenchmark:
     """Features of a benchmark's queries and gallery, and how they were made."""
 
     query: Float[Tensor, "queries dim"]
@@ -90,7 +90,7 @@ class Sides:
     """How queries were averaged over images, for the protocol."""
 
 
-def encode_sides(
+def encode_benchmark(
     encode: Encode,
     labelled: Benchmark,
     preprocess: Preprocess,
@@ -100,7 +100,7 @@ def encode_sides(
     *,
     batch: int = 128,
     quiet: bool = False,
-) -> Sides:
+) -> EncodedBenchmark:
     """Encode queries and gallery, all ranks together."""
     ranking = ranking or Ranking()
     more = read_multi_query(labelled) if ranking.multi_query else ()
@@ -113,7 +113,7 @@ def encode_sides(
         query, num_alone = average_queries(query, labelled.query, others, more, metric=ranking.metric)
         facts = {"images": len(more), "pooling": "mean", "queries_of_one_image": num_alone}
     how = {"labelled": labelled, "preprocess": preprocess, "ranking": ranking}
-    return Sides(query=query, gallery=gallery, multi_query=facts, **how)
+    return EncodedBenchmark(query=query, gallery=gallery, multi_query=facts, **how)
 
 
 def average_queries(

@@ -1,4 +1,4 @@
-"""What embeddings look like as a whole: spread, pull of cameras, and how patches are told from each other."""
+"""Measures of embeddings as a whole: their spread, the pull of cameras, and how patches are told from each other."""
 
 import math
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 ROWS_AT_A_TIME = 1024
-"""Images compared with all others at once; never a matrix of all pairs."""
+"""Number of images that are compared with all others at once, so that there is never a matrix of all pairs."""
 
 
 def alignment(first: Float[Tensor, "pairs dim"], second: Float[Tensor, "pairs dim"]) -> float:
-    """Mean squared distance of what belongs together; 0 is perfect. Inputs are unit vectors.
+    """Return the mean squared distance of pairs that belong together; 0 is perfect. Inputs are unit vectors.
 
     Wang and Isola, eq. for alpha = 2 (https://arxiv.org/abs/2005.10242).
 
@@ -22,7 +22,7 @@ def alignment(first: Float[Tensor, "pairs dim"], second: Float[Tensor, "pairs di
 
 
 def uniformity(points: Float[Tensor, "points dim"]) -> float:
-    """How evenly unit vectors cover the sphere: 0 where all are equal, lower is more even.
+    """Return how evenly unit vectors cover the sphere: 0 where all are equal, lower where they lie more evenly.
 
     Wang and Isola, for t = 2 (https://arxiv.org/abs/2005.10242).
 
@@ -39,7 +39,7 @@ def uniformity(points: Float[Tensor, "points dim"]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class CameraBias:
-    """How often the nearest stranger comes from the same camera, and how often a random one would."""
+    """Share of images whose nearest stranger comes from the same camera, and the share for a random stranger."""
 
     share: float
     chance: float
@@ -48,7 +48,7 @@ class CameraBias:
 def camera_bias(
     features: Float[Tensor, "images dim"], people: Int64[Tensor, " images"], cameras: Int64[Tensor, " images"]
 ) -> CameraBias:
-    """Look at the nearest image of another person (cosine), for every image; without bias both shares are equal.
+    """Look at the nearest image of another person (cosine) for every image; without bias both shares are equal.
 
     for i: strangers = [j for j if people[j] != people[i]]
         share += cameras[argmax over strangers of features[i] @ features[j]] == cameras[i]
@@ -67,7 +67,7 @@ def camera_bias(
 
 @dataclass(frozen=True, kw_only=True)
 class PatchDiscrimination:
-    """How often a patch finds its partner, and what it would find it by."""
+    """Share of patches that find their partner, and what they would find it by."""
 
     within: float
     """Among the patches of its own image: by position and content."""
@@ -80,7 +80,7 @@ class PatchDiscrimination:
 
     @property
     def position_share(self) -> float:
-        """What position alone explains of `within`, both above chance: 1 is a shortcut, 0 none. NaN where `within` is chance."""
+        """Part of `within` that position alone explains, both above chance: 1 is a shortcut, 0 none. NaN without such a part."""
         above = self.within - self.chance_within
         return (self.by_position - self.chance_within) / above if above > 0 else math.nan
 
@@ -109,5 +109,5 @@ def patch_discrimination(
 
 
 def share(is_right: Tensor) -> float:
-    """Fraction of what is true."""
+    """Return the fraction of values that are true."""
     return is_right.double().mean().item()

@@ -23,23 +23,23 @@ from upreid.runtime.console import progress
 
 Integers = NDArray[np.integer]
 TILE = 512
-"""Images along each side of a matrix product. Distances of `TILE` images to all others are held at a time."""
+"""Number of images along each side of a matrix product. Distances of `TILE` images to all others are held at a time."""
 SPARE = 8
-"""Images looked at again beyond those asked for."""
+"""Number of candidates that are measured again beyond the neighbours asked for."""
 PAIRS_AT_A_TIME = 128
-"""Pairs whose features are held side by side; few, so that they stay in the processor's cache."""
+"""Number of pairs whose features are held side by side; few, so that they stay in the processor's cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Features of all images, queries first, then gallery; `count` of them, and zeros up to a whole tile."""
+    """Features of `count` images, queries first, then gallery, filled up with zeros to a whole tile."""
 
     features: Float[Tensor, "padded dim"]
     squared_lengths: Float[Tensor, " padded"]
     count: int
 
     def distances(self, first: int, onwards: int = 0) -> Float[Tensor, "rows columns"]:
-        """Distances of images `first`, `first` + 1, ... (`TILE` of them, or the rest) to images `onwards` to the last.
+        """Return the distances of images `first`, `first` + 1, ... (`TILE` of them, or the rest) to images `onwards` to the last.
 
         `first` is a multiple of `TILE`.
         """
@@ -56,7 +56,7 @@ class Images:
         return found[: self.count - first, onwards - skipped : self.count - skipped].clamp_(min=0)  # rounding
 
     def distances_of_pairs(self, left: Integers, right: Integers) -> NDArray[np.float64]:
-        """Distance of the images `left[n]` and `right[n]`, for each n, in double precision."""
+        """Return the distance of the images `left[n]` and `right[n]`, for each n, in double precision."""
         found = np.empty(len(left))
         for at in range(0, len(left), PAIRS_AT_A_TIME):
             pairs = slice(at, at + PAIRS_AT_A_TIME)
@@ -68,7 +68,7 @@ class Images:
 def images_of(query: NDArray[np.float32], gallery: NDArray[np.float32], *, metric: str) -> Images:
     """Put queries [queries, dim] before gallery [gallery, dim]; `cosine` scales features to unit length first.
 
-    Takes as much memory again as the features.
+    This takes as much memory again as the features.
     """
     count = len(query) + len(gallery)
     features = torch.zeros(-(-count // TILE) * TILE, query.shape[1])
@@ -82,7 +82,7 @@ def images_of(query: NDArray[np.float32], gallery: NDArray[np.float32], *, metri
 
 
 def neighbours(images: Images, k: int, *, quiet: bool = False) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The `k` nearest images of each, itself included, nearest first [images, k]; and the distance of the farthest.
+    """Return the `k` nearest images of each, itself included, nearest first [images, k], and the distance of the farthest.
 
     Of equal distances the lower index comes first. Of fewer than `k` images all are given.
     """
@@ -98,7 +98,7 @@ def neighbours(images: Images, k: int, *, quiet: bool = False) -> tuple[NDArray[
 
 
 def candidates(distances: Float[Tensor, "rows columns"], k: int) -> Int64[Tensor, "rows k"]:
-    """Columns, ascending, of the `k` smallest of each row; where the cut goes through equals, the lower columns of them."""
+    """Return the columns, ascending, of the `k` smallest of each row; of equal ones at the cut, the lower columns."""
     columns = distances.shape[1]
     k = min(k, columns)
     values, places = distances.topk(min(k + 1, columns), largest=False)  # of equals, any

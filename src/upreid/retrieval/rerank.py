@@ -35,7 +35,7 @@ def rerank(
     metric: str = "cosine",
     quiet: bool = False,
 ) -> NDArray[np.float32]:
-    """Re-ranked distances [queries, gallery] from features [queries, dim] and [gallery, dim]; arrays, lists or tensors.
+    """Return re-ranked distances [queries, gallery] of features [queries, dim] and [gallery, dim]; arrays, lists or tensors.
 
     `k1`: size of the reciprocal neighbourhoods; `k2`: neighbours over which encodings are averaged (1: none);
     `lambda_value`: share of the original distance, from 0 (Jaccard distance alone) to 1. Results lie in 0 to 1, but for rounding.
@@ -64,7 +64,7 @@ def reranked_chunks(
     metric: str = "cosine",
     quiet: bool = False,
 ) -> Iterator[NDArray[np.float32]]:
-    """The rows of `rerank`, some queries at a time, for `evaluate_distances`; the input is checked at once."""
+    """Return the rows of `rerank`, some queries at a time, for `evaluate_distances`; the input is checked at once."""
     check_reranking(k1, k2, lambda_value)
     query, gallery = as_feature_pair(query_features, gallery_features, metric)
     return reranked_rows(query, gallery, k1=k1, k2=k2, lambda_value=lambda_value, metric=metric, quiet=quiet)
@@ -80,7 +80,7 @@ def reranked_rows(
     metric: str,
     quiet: bool,
 ) -> Iterator[NDArray[np.float32]]:
-    """Section 3.5: (1 - lambda) Jaccard distance + lambda original distance, for `TILE` queries at a time."""
+    """Blend (section 3.5): (1 - lambda) Jaccard distance + lambda original distance, for `TILE` queries at a time."""
     images = images_of(query, gallery, metric=metric)
     ranked, farthest = neighbours(images, k1 + 1, quiet=quiet)
     farthest[farthest == 0] = 1  # all images are copies of one
@@ -101,7 +101,7 @@ def reranked_rows(
 
 
 def neighbourhoods(ranked: NDArray[np.int32], k1: int) -> csr_array:
-    """Section 3.2: R*(p, k1), the reciprocal neighbours of p and those of half as many neighbours of each that fit in.
+    """Return R*(p, k1) (section 3.2): the reciprocal neighbours of p, and those of half as many neighbours that fit in.
 
         R*(p, k1) = R(p, k1), and for each q in R(p, k1) with |R(p, k1) & R(q, k1 / 2)| > 2/3 |R(q, k1 / 2)|: R(q, k1 / 2)
 
@@ -116,16 +116,16 @@ def neighbourhoods(ranked: NDArray[np.int32], k1: int) -> csr_array:
 
 
 def reciprocal_neighbours(ranked: NDArray[np.int32]) -> csr_array:
-    """Section 3.2: R(p, k), ones where p and q are among each other's `ranked` [images, k + 1].
+    """Return R(p, k) (section 3.2): ones where p and q are among each other's `ranked` [images, k + 1].
 
     *Public code*: k + 1, since an image is its own nearest neighbour.
     """
-    forward = listing(ranked, np.ones(ranked.shape, dtype=np.int32))
+    forward = sparse_rows(ranked, np.ones(ranked.shape, dtype=np.int32))
     return forward.multiply(forward.T).tocsr()
 
 
 def encode(neighbourhoods: csr_array, images: Images, farthest: NDArray[np.float32]) -> csr_array:
-    """Section 3.3: V(p, q) = exp(-d(p, q)) for q in R*(p), with d divided by p's farthest distance.
+    """Return V(p, q) = exp(-d(p, q)) for q in R*(p), with d divided by p's farthest distance (section 3.3).
 
     *Public code*: divided by their sum, so that the encodings of all images have the same weight.
     """
@@ -138,17 +138,17 @@ def encode(neighbourhoods: csr_array, images: Images, farthest: NDArray[np.float
 
 
 def expand_queries(encodings: csr_array, ranked: NDArray[np.int32]) -> csr_array:
-    """Section 3.4, local query expansion: the mean of the encodings of the nearest images `ranked` [images, k2].
+    """Average the encodings of the nearest images `ranked` [images, k2]: local query expansion (section 3.4).
 
-    Nothing for one, even where a copy of an image stands before it.
+    With k2 = 1 encodings stay as they are, even where a copy of an image stands before it.
     """
     if ranked.shape[1] == 1:
         return encodings
-    return listing(ranked, np.full(ranked.shape, 1 / ranked.shape[1], dtype=np.float32)) @ encodings
+    return sparse_rows(ranked, np.full(ranked.shape, 1 / ranked.shape[1], dtype=np.float32)) @ encodings
 
 
 def jaccard_distances(queries: csr_array, inverted: csc_array) -> NDArray[np.float32]:
-    """Section 3.3: 1 - sum of minima / sum of maxima, for encodings of queries [queries, images] and gallery [gallery, images].
+    """Return 1 - sum of minima / sum of maxima (section 3.3) for encodings of queries [queries, images] and gallery.
 
     Encodings sum to 1, so the maxima sum to 2 less the minima. Only gallery images that share a neighbour with the query are
     touched: the columns of the gallery's encodings are its inverted index.
@@ -166,8 +166,8 @@ def jaccard_distances(queries: csr_array, inverted: csc_array) -> NDArray[np.flo
     return distances
 
 
-def listing(ranked: NDArray[np.int32], values: NDArray[np.float32] | NDArray[np.int32]) -> csr_array:
-    """Sparse [images, images] with `values` [images, k] at the columns `ranked` [images, k]."""
+def sparse_rows(ranked: NDArray[np.int32], values: NDArray[np.float32] | NDArray[np.int32]) -> csr_array:
+    """Make a sparse matrix [images, images] with `values` [images, k] at the columns `ranked` [images, k]."""
     count, k = ranked.shape
     found = csr_array((values.ravel(), ranked.ravel(), np.arange(0, count * k + 1, k)), shape=(count, count))
     found.sort_indices()

@@ -9,8 +9,8 @@ from upreid.data.benchmarks.checkup import refuse_faults
 from upreid.data.benchmarks.contents import refuse_unreadable
 from upreid.errors import InputError
 from upreid.models.encoder import Encoder
-from upreid.retrieval.evaluation import rank_sides, result_line
-from upreid.retrieval.features import encode_sides
+from upreid.retrieval.evaluation import evaluate_benchmark, result_line
+from upreid.retrieval.features import encode_benchmark
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import say
 from upreid.runtime.distributed import World, from_lead
@@ -38,11 +38,11 @@ def make_monitor(
     from_lead(lambda: refuse_unreadable(labelled, trains=False, quiet=True), world)
 
     def measure(encoder: Encoder, steps_done: int) -> dict[str, float] | None:
-        sides = encode_sides(encoder, labelled, encoder.preprocess, compute, world=world, quiet=True)
+        encoded = encode_benchmark(encoder, labelled, encoder.preprocess, compute, world=world, quiet=True)
         if not world.is_lead:
             return None
         try:
-            result = rank_sides(sides)
+            result = evaluate_benchmark(encoded)
         except InputError as error:  # features of a collapsed encoder, say; the training goes on without these numbers
             say(f"step {steps_done}: not measured: {error}")
             return None
