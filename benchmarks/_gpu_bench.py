@@ -41,34 +41,29 @@ class Bench:
 
     @property
     def device(self) -> torch.device:
-        """The GPU; a CPU where the script tests itself. Not to be asked before a part has its own process."""
+        """The GPU, or the CPU where the script tests itself."""
         return torch.device("cpu" if self.tiny else "cuda:0")
 
     @property
     def repeats(self) -> int:
-        """How often a step is done in a round: the host of a GPU runs ahead of it, as it does in training."""
+        """Steps in a row per round: the host of a GPU runs ahead of it, as it does in training."""
         return 1 if self.tiny else 4
 
     def size(self) -> tuple[int, int]:
         """Return height and width of the input."""
         return (64, 32) if self.tiny else (256, 128)
 
-    def config(self, backbone: str, *flags: object, batch: int | None = None) -> MocoV2Config:
+    def config(self, backbone: str, *flags: object) -> MocoV2Config:
         """Read the recipe of a backbone at this size, with one BatchNorm group as on one of several GPUs."""
-        return read(MocoV2Config, "pretrain", BACKBONES[backbone], [*self.flags(backbone, batch), *flags])
+        return read(MocoV2Config, "pretrain", BACKBONES[backbone], [*self.flags(backbone), *flags])
 
-    def flags(self, backbone: str, batch: int | None = None) -> list[str]:
-        """Return what is put over the recipe of a backbone."""
-        height, width = self.size()
-        shape = [
-            "--augment.height",
-            height,
-            "--augment.width",
-            width,
-            "--train.batch",
-            batch or (8 if self.tiny else 256),
-        ]
-        return [*map(str, shape), "--train.device", self.device.type, *(TINY_FLAGS[backbone] if self.tiny else [])]
+    def flags(self, backbone: str) -> list[str]:
+        """Return the flags that are put over the recipe of a backbone."""
+        (height, width), batch = self.size(), 8 if self.tiny else 256
+        shape = (
+            f"--augment.height {height} --augment.width {width} --train.batch {batch} --train.device {self.device.type}"
+        )
+        return [*shape.split(), *(TINY_FLAGS[backbone] if self.tiny else [])]
 
     def crops(self, add: Add = lambda *_, **__: None) -> Path:
         """Render and pack unlabelled crops where that has not been done; return the packed set."""

@@ -28,7 +28,7 @@ TINY_SET = {"queries": 60, "gallery": 400, "people": 20, "distractors": 0, "came
 
 
 def machine(bench: Bench, add: Add) -> None:
-    """Measure what the machine does best."""
+    """Measure the rates of a large product, a wide convolution and copies."""
     device = bench.device
     if device.type == "cuda":
         facts = torch.cuda.get_device_properties(device)
@@ -66,35 +66,21 @@ def augmentation(bench: Bench, add: Add) -> None:
 
 
 def resumed(bench: Bench, add: Add) -> None:
-    """Kill a pre-training with SIGKILL, resume it, and compare what it comes to with a run that was not killed."""
+    """Kill a pre-training with SIGKILL, resume it, and compare its encoder with that of a run that was not killed."""
     packed, whole, killed = bench.crops(), bench.work / "whole", bench.work / "killed"
-    words = [sys.executable, "-m", "upreid", "pretrain"]
-    count, every = (12, 4) if bench.tiny else (60, 20)
-    rest = [
-        "--train.steps",
-        str(count),
-        "--train.save-every",
-        str(every),
-        "--train.workers",
-        "0" if bench.tiny else "4",
-    ]
-    start = [
-        *words,
-        BACKBONES["resnet50"],
-        "--data.root",
-        str(packed),
-        *bench.flags("resnet50", 8 if bench.tiny else 64),
-    ]
+    words, (count, every) = [sys.executable, "-m", "upreid", "pretrain"], (12, 4) if bench.tiny else (60, 20)
+    start = [*words, BACKBONES["resnet50"], "--data.root", str(packed), *bench.flags("resnet50")]
+    start += f"--train.steps {count} --train.save-every {every} --train.batch {8 if bench.tiny else 64}".split()
     for out in (whole, killed):
         shutil.rmtree(out, ignore_errors=True)
-    with subprocess.Popen([*start, *rest, "--out", str(killed)]) as first:
+    with subprocess.Popen([*start, "--out", str(killed)]) as first:
         while first.poll() is None and not (killed / "state.pt").exists():
             time.sleep(0.02)
         first.kill()
     if first.returncode != -signal.SIGKILL:
         raise RuntimeError(f"the run that was to be killed ended by itself with {first.returncode}")
     saved = int(torch.load(killed / "state.pt", weights_only=True, mmap=True)["step"])
-    with subprocess.Popen([*start, *rest, "--out", str(whole)]) as other:
+    with subprocess.Popen([*start, "--out", str(whole)]) as other:
         subprocess.run([*words, "--resume", str(killed)], check=True)
     if other.returncode:
         raise RuntimeError(f"the run that was not killed ended with {other.returncode}")

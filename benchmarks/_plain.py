@@ -71,14 +71,14 @@ class Plain:
         return F.normalize(parts["patch"](features).float(), dim=2)
 
     def intrinsic(self, query: Tensor, key: Tensor) -> Tensor:
-        """Reading i-a: against the other patches of the image."""
+        """Compute reading i-a: contrast with the other patches of the image."""
         images, patches = query.shape[:2]
         logits = torch.einsum("bmd,bnd->bmn", query, key).flatten(0, 1) / self.config.intrinsic.temperature
         return F.cross_entropy(logits, torch.arange(patches, device=query.device).repeat(images))
 
 
 def encoder(config: MocoV2Config, like: Tensor) -> nn.ModuleDict:
-    """A timm backbone and MLP heads, nothing of ours in them."""
+    """Make a timm backbone and MLP heads, with nothing of ours in them."""
     wanted, (height, width) = config.model, like.shape[2:]
     name, channels, last_stride = wanted.backbone, wanted.channels, wanted.last_stride
     backbone = create_backbone(name, height=height, width=width, channels=channels, last_stride=last_stride)
@@ -94,18 +94,18 @@ def embed(parts: nn.ModuleDict, images: Tensor) -> Tensor:
 
 
 def contrast(query: Tensor, key: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """InfoNCE against a queue."""
+    """Compute InfoNCE against a queue."""
     logits = torch.cat([(query * key).sum(1, keepdim=True), query @ queue], dim=1)
     return F.cross_entropy(logits / temperature, first(logits))
 
 
 def first(logits: Tensor) -> Tensor:
-    """The right answer is in the first column."""
+    """Return the labels: the right answer is in the first column."""
     return torch.zeros(len(logits), dtype=torch.long, device=logits.device)
 
 
 def lightly_moco(config: MocoV2Config, batch: Views, autocast: Autocast) -> Work | None:
-    """MoCo v2 as in lightly's example, or None where lightly is not installed (`pip install --group bench`)."""
+    """Return MoCo v2's step as in lightly's example, or None where lightly is not installed (`pip install --group bench`)."""
     try:
         from lightly.loss import NTXentLoss  # pyright: ignore[reportMissingImports]
         from lightly.models.modules.heads import MoCoProjectionHead  # pyright: ignore[reportMissingImports]

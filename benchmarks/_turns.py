@@ -45,14 +45,14 @@ def take_turns(candidates: Mapping[str, Work], rounds: int, device: torch.device
 
 
 def ratio(seconds: Seconds, name: str, baseline: str) -> float:
-    """How many times the baseline's seconds a candidate takes, in the median round."""
+    """Return how many times the baseline's seconds a candidate takes, in the median round."""
     return statistics.median(ours / theirs for ours, theirs in zip(seconds[name], seconds[baseline], strict=True))
 
 
 def peak_work(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[Work, float]]:
-    """What the machine does best, by name, with its floating-point operations: a large product and a wide convolution.
+    """Return a large product and a wide convolution by name, with their floating-point operations.
 
-    Two, because a CPU's libraries differ: oneDNN's convolutions can outrun MKL's product.
+    There are two because a CPU's libraries differ: oneDNN's convolutions can outrun MKL's product.
     """
     size, repeats = (2048, 1) if device.type == "cpu" else (8192, 20)
     left, right, out = (torch.randn(size, size, device=device).to(dtype) for _ in range(3))
@@ -74,14 +74,14 @@ def peak_work(device: torch.device, dtype: torch.dtype) -> dict[str, tuple[Work,
 
 
 def operations(work: Work) -> float:
-    """Floating-point operations of convolutions and matrix products, both ways."""
+    """Count the floating-point operations of convolutions and matrix products, forward and backward."""
     with FlopCounterMode(display=False) as counter:
         work()
     return float(counter.get_total_flops())
 
 
 def peak_memory(work: Work, device: torch.device) -> float:
-    """MiB of tensors that exist at once while the work is done, above what existed before."""
+    """Measure the MiB of tensors that exist at once while the work is done, above what existed before."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -99,7 +99,7 @@ def peak_memory(work: Work, device: torch.device) -> float:
 
 @contextmanager
 def silent_stderr() -> Iterator[None]:
-    """The profiler's C++ side reports that there is no GPU, at every start."""
+    """Silence the C++ side of the profiler, which reports at every start that there is no GPU."""
     kept = os.dup(2)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)

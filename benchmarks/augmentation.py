@@ -61,7 +61,7 @@ class Measured:
 
 
 def files(size: Size, count: int) -> list[Image.Image]:
-    """Decoded images with structure, as photographs have."""
+    """Make decoded images with structure, as photographs have."""
     coarse = np.random.default_rng(0).integers(0, 256, (count, 16, 8, 3), dtype=np.uint8)
     return [Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC) for pixels in coarse]
 
@@ -73,7 +73,7 @@ def as_batch(images: list[Image.Image]) -> ImageBatch:
 
 
 def pillow(images: list[Image.Image], what: Augmentation, size: Size) -> Callable[[], object]:
-    """The pipeline of MoCo v2 and LUPerson: torchvision transforms on one Pillow image after the other."""
+    """Make the pipeline of MoCo v2 and LUPerson: torchvision transforms on one Pillow image after the other."""
 
     def blur(image: Image.Image) -> Image.Image:
         return image.filter(ImageFilter.GaussianBlur(random.uniform(*what.blur_sigma)))
@@ -130,7 +130,7 @@ def one_by_one(images: list[Image.Image], what: Augmentation, size: Size) -> Cal
 def ours(
     images: list[Image.Image], what: Augmentation, size: Size, *, device: str = "cpu", everything: bool = False
 ) -> Callable[[], object]:
-    """Ours: one batched product of band matrices for crop, resize, flip and blur.
+    """Make our pipeline: one batched product of band matrices for crop, resize, flip and blur.
 
     `everything`: with the original, and two versions of it for patches besides, all that UP-ReID looks at by default.
     """
@@ -158,7 +158,7 @@ CANDIDATES = {
 
 
 def measure(candidate: str, preset: str, file_size: Size, size: Size) -> Measured:
-    """Run in a fresh process, so that peaks belong to one candidate."""
+    """Measure one candidate; in a fresh process, so that the peak of memory is its own."""
     torch.set_num_threads(1)
     device = torch.device("cuda" if "GPU" in candidate else "cpu")
     count = BATCH if device.type == "cpu" else GPU_BATCH

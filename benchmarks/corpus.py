@@ -40,7 +40,7 @@ def read(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[
 
 
 def histogram(path: Path) -> NDArray[np.float32]:
-    """HSV histogram per horizontal stripe, square roots: their dot product is the Hellinger similarity."""
+    """Return the square roots of an HSV histogram per horizontal stripe: their dot product is the Hellinger similarity."""
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("HSV"))
     hue, saturation, value = (pixels[:, :, k].astype(np.int64) * bins // 256 for k, bins in enumerate(BINS))
@@ -56,7 +56,7 @@ def mean_average_precision(
     people: tuple[NDArray[np.int64], NDArray[np.int64]],
     cameras: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> tuple[float, float]:
-    """Percent mAP and Rank-1; pairs are (query, gallery). The gallery's same person in the same camera is left out."""
+    """Return mAP and Rank-1 in percent; pairs are (query, gallery). The gallery's same person in the same camera is left out."""
     precisions, hits = [], []
     for scores, person, camera in zip(similarity, people[0], cameras[0], strict=True):
         keep = ~((people[1] == person) & (cameras[1] == camera))

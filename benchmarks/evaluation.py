@@ -29,7 +29,7 @@ Scores = tuple[float, float]
 
 
 def problem(*, queries: int, gallery: int, people: int, distractors: int, cameras: int) -> tuple[Matrix, Labels]:
-    """Noisy points of some people, queries first, with distractors of person 0 in the gallery."""
+    """Make noisy points of some people, queries first, with distractors of person 0 in the gallery."""
     numbers = np.random.default_rng(0)
     query_people = np.arange(queries) % people + 1
     gallery_people = np.concatenate([np.zeros(distractors, dtype=int), np.arange(gallery - distractors) % people + 1])
@@ -46,7 +46,7 @@ def problem(*, queries: int, gallery: int, people: int, distractors: int, camera
 
 
 def upreid(distances: Matrix, labels: Labels) -> Scores:
-    """Ours, in chunks as it would come from features."""
+    """Evaluate with ours, in chunks as they would come from features."""
     found = evaluate_distances((distances[start : start + 512] for start in range(0, len(distances), 512)), labels)
     return found["mAP"], found["rank1"]
 
@@ -80,12 +80,12 @@ def full_argsort(distances: Matrix, labels: Labels) -> Scores:
 
 
 def held() -> int:
-    """KiB this process has held at most."""
+    """Return the KiB that this process has held at most."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def from_distances(evaluate: Callable[[Matrix, Labels], Scores]) -> tuple[Scores, float, float]:
-    """Scores, best seconds and MiB above the distances."""
+    """Return scores, best seconds, and MiB above the distances."""
     torch.set_num_threads(1)
     points, labels = problem(**MARKET)
     distances = -points[: MARKET["queries"]] @ points[MARKET["queries"] :].T

@@ -24,7 +24,7 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def paint(folder: Path, count: int = 256) -> Path:
-    """Small pictures of noise."""
+    """Write small pictures of noise."""
     folder.mkdir()
     numbers = np.random.default_rng(0)
     for index in range(count):
@@ -33,7 +33,7 @@ def paint(folder: Path, count: int = 256) -> Path:
 
 
 def resident(pid: int) -> float:
-    """Resident memory of a process in MiB; 0 where it has ended."""
+    """Return the resident memory of a process in MiB, or 0 where it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -42,7 +42,7 @@ def resident(pid: int) -> float:
 
 
 def workers(pid: int) -> list[int]:
-    """Its children."""
+    """Return the children of a process."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
@@ -50,14 +50,14 @@ def workers(pid: int) -> list[int]:
 
 
 def steps_done(out: Path) -> int:
-    """By the last whole line of the journal."""
+    """Return how many steps are done, by the last whole line of the journal."""
     journal = out / "metrics.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True) if journal.exists() else []
     return json.loads(lines[-1])["step"] + 1 if lines and lines[-1].endswith(b"\n") else 0
 
 
 def watch(steps: int) -> list[tuple[int, float, float]]:
-    """Step, memory of the run, memory of its worker, once a second."""
+    """Note the step, the memory of the run and that of its worker once a second."""
     with tempfile.TemporaryDirectory() as folder:
         where = ["--data.root", str(paint(Path(folder) / "pictures")), "--out", str(out := Path(folder) / "run")]
         words = ["pretrain", "laptop", *where, "--train.steps", str(steps), *SMALL, *ON_CPU]

@@ -53,7 +53,7 @@ def candidates(config: MocoV2Config, moco_config: MocoV2Config, device: torch.de
 
 
 def report(seconds: Seconds, steps: dict[str, Work], peaks: dict[str, float], device: torch.device) -> None:
-    """One line for each step, then what must hold; `peaks`: operations of what the machine does best."""
+    """Print a line for each step, then what must hold; `peaks` are the operations of the fastest work."""
     rates = {name: count / min(seconds[name]) for name, count in peaks.items()}
     best = max(rates, key=rates.__getitem__)
     print("  " + ", ".join(f"{name} {rate / 1e9:.0f} GFLOP/s" for name, rate in rates.items()))

@@ -32,7 +32,7 @@ Features = NDArray[np.float32]
 
 
 def problem(queries: int, gallery: int, dimensions: int) -> tuple[Features, Features, Labels]:
-    """Features around people, in few directions of many as networks make them, and who the people are."""
+    """Make features around people, in few directions of many as networks make them, and who the people are."""
     numbers = np.random.default_rng(0)
     count = queries + gallery
     people = numbers.permutation(count) // IMAGES_PER_PERSON
@@ -52,7 +52,7 @@ def problem(queries: int, gallery: int, dimensions: int) -> tuple[Features, Feat
 
 
 def dense(query: Features, gallery: Features, k1: int = 20, k2: int = 6, share: float = 0.3) -> Features:
-    """Matrices of images x images and a loop over images, as public implementations have it."""
+    """Re-rank with matrices of images x images and a loop over images, as public implementations have it."""
     features = np.concatenate([query, gallery])
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     original = 2 - 2 * features @ features.T
@@ -100,12 +100,12 @@ def timed(module: Any, names: tuple[str, ...]) -> dict[str, float]:
 
 
 def peak() -> float:
-    """GiB this process has held at most."""
+    """Return the GiB that this process has held at most."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def compare(name: str, dimensions: int) -> tuple[Features, float, float]:
-    """Distances, seconds and GiB of one implementation at the small size."""
+    """Return distances, seconds and GiB of one implementation at the small size."""
     torch.set_num_threads(1)
     query, gallery, _ = problem(*SMALL, dimensions)
     started = time.perf_counter()
@@ -114,7 +114,7 @@ def compare(name: str, dimensions: int) -> tuple[Features, float, float]:
 
 
 def measure(queries: int, gallery: int, dimensions: int, threads: int) -> None:
-    """Ours at one size, with the time of each phase, and what it comes to at MSMT17's size."""
+    """Print the time of each phase of ours at one size, and what it comes to at MSMT17's size."""
     torch.set_num_threads(threads)
     query_features, gallery_features, labels = problem(queries, gallery, dimensions)
     held = peak()

@@ -69,7 +69,7 @@ print(json.dumps({"images": len(source), **result}))
 
 
 def tiny_images(count: int, height: int = 32, width: int = 16) -> Iterator[bytes]:
-    """JPEGs of noise, from a seed."""
+    """Make JPEGs of noise, from a seed."""
     numbers = np.random.default_rng(1)
     for _ in range(count):
         file = io.BytesIO()
@@ -78,7 +78,7 @@ def tiny_images(count: int, height: int = 32, width: int = 16) -> Iterator[bytes
 
 
 def write_lmdb(root: Path, images: Iterator[bytes], count: int) -> None:
-    """An lmdb as LUPerson's, without its list of keys."""
+    """Write an lmdb as LUPerson has it, without its list of keys."""
     environment = lmdb.open(str(root / "lmdb"), map_size=count * 8192 + 2**30, lock=False, sync=False)
     for first in range(0, count, PER_TRANSACTION):
         with environment.begin(write=True) as transaction:
@@ -116,7 +116,7 @@ def in_a_process(root: Path, reads: int) -> dict[str, float]:
 
 
 def write_many(root: Path) -> None:
-    """A packed set of `MANY` images whose shards have their first header and nothing else."""
+    """Write a packed set of `MANY` images whose shards have their first header and nothing else."""
     root.mkdir()
     stride, size = 16_384, 15_000
     shards = []
@@ -148,7 +148,7 @@ def write_many(root: Path) -> None:
 
 
 def measure_loaders(root: Path) -> None:
-    """Folder, lmdb and shards of the same images, through the loader that training uses."""
+    """Read folder, lmdb and shards of the same images through the loader that training uses."""
     from torch.utils.data import DataLoader
 
     from upreid.data.dataset import OriginalImages, collate
