@@ -1,5 +1,8 @@
 import json
+import os
 import threading
+import time
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -9,7 +12,8 @@ import torch
 
 from upreid.errors import DataError, InputError, RunError
 from upreid.methods.schedule import cosine, ramp, staircase, warm_up, warmup_cosine
-from upreid.runtime.files import write_aside, write_text
+from upreid.runtime.console import logging_to, say
+from upreid.runtime.files import check_target, json_with, write_aside, write_text
 from upreid.runtime.folder import claim, wait_until_free
 from upreid.runtime.journal import Journal, read_journal
 from upreid.runtime.provenance import provenance
@@ -101,6 +105,121 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write"), claim(tmp_path / "file" / "run"):
         pass
+
+
+def tree(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def write_and_fail(path: Path) -> None:
+    write_text(path, "text")
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, InputError])
+@pytest.mark.parametrize("there", ["", "a", "a/b"])
+def test_of_a_run_that_has_not_begun_nothing_is_left(tmp_path: Path, error: type[BaseException], there: str) -> None:
+    (tmp_path / there).mkdir(parents=True, exist_ok=True)
+    before = tree(tmp_path)
+
+    def refused() -> None:
+        with claim(tmp_path / "a" / "b"), logging_to(tmp_path / "a" / "b" / "logs" / "pretrain.log"):
+            say("first words")
+            raise error("no")
+
+    with pytest.raises(error):
+        refused()
+    assert tree(tmp_path) == before
+
+
+def test_what_was_there_before_and_what_a_run_wrote_stay(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("0001.png", ".0002.png.7.aside", "logs/mine.log", ".lock"):
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_text("mine")
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match="is not empty"), claim(data):
+        pass
+    assert tree(tmp_path) == before
+    assert (data / ".lock").read_text() == "mine"
+    (data / ".lock").unlink()
+    with pytest.raises(InputError, match="is not empty"), claim(data):
+        pass
+    with pytest.raises(ZeroDivisionError), claim(data, resume=True):
+        raise ZeroDivisionError
+    assert tree(tmp_path) == before - {
+        "data/.lock",
+        "data/.0002.png.7.aside",
+    }  # a resumed folder is one of ours, and is swept
+    with pytest.raises(ZeroDivisionError), claim(tmp_path / "run"):
+        write_and_fail(tmp_path / "run" / "config.json")
+    assert {"run/config.json", "run/.lock"} <= tree(tmp_path)
+
+
+def test_what_somebody_put_among_the_logs_of_a_refused_run_stays(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), claim(tmp_path / "run"):
+        write_and_fail(tmp_path / "run" / "logs" / "notes.txt")
+    assert "run/logs/notes.txt" in tree(tmp_path)
+
+
+def test_a_lock_that_was_removed_with_its_run_holds_nobody_and_lets_only_one_in(tmp_path: Path) -> None:
+    """Many processes are refused and remove their lock, while others come for the same folder."""
+    out, inside, most = tmp_path / "run", [0], [0]
+
+    def come() -> None:
+        for _ in range(50):
+            with suppress(InputError, ZeroDivisionError), claim(out):
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                time.sleep(0)
+                inside[0] -= 1
+                raise ZeroDivisionError
+
+    threads = [threading.Thread(target=come) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most[0] == 1
+
+
+def test_a_folder_that_cannot_be_made_leaves_none_of_its_parents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.open", refuse)
+    with pytest.raises(InputError, match=r"cannot write to .*Permission denied"), claim(tmp_path / "a" / "b"):
+        pass
+    assert not tree(tmp_path)
+
+
+def test_an_error_of_writing_names_the_file_that_was_to_be_written(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="Is a directory") as caught:
+        write_text(tmp_path / "folder", "text")
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "folder"), None)
+    assert tree(tmp_path) == {"folder"}
+
+
+def test_only_a_file_of_ours_is_written_over(tmp_path: Path) -> None:
+    is_ours = json_with("protocol")
+    path = tmp_path / "out"
+    check_target(path, "--out", is_ours)
+    path.write_text('{"protocol": {}, "mAP": 1}')
+    check_target(path, "--out", is_ours)
+    for text in ("my notes", '{"mAP": 1}', '["protocol"]', '"protocol"', "", "[" * 10000):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"--out .*out exists and holds something else"):
+            check_target(path, "--out", is_ours)
+        assert path.read_text() == text
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match=r"is no file"):
+        check_target(path, "--out", is_ours)
+    with pytest.raises(InputError, match=r"is a folder; give the name of a file in it"):
+        check_target(tmp_path, "--out", is_ours)
 
 
 def test_a_job_that_is_started_again_takes_up_what_it_began_and_nothing_else(

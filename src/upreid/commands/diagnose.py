@@ -43,7 +43,7 @@ from upreid.runtime.compute import Compute, settle
 from upreid.runtime.console import progress, say
 from upreid.runtime.distributed import ALONE
 from upreid.runtime.faults import machine_faults
-from upreid.runtime.files import write_text
+from upreid.runtime.files import check_target, json_with, write_text
 from upreid.training.feeds.unlabelled import UnlabelledFeed
 from upreid.training.saved import saved_run, saved_state
 from upreid.training.state import restore_method
@@ -128,6 +128,8 @@ def length_of_gradient(loss: Tensor, parameters: Sequence[nn.Parameter]) -> floa
 @machine_faults()
 def run(config: DiagnoseConfig) -> dict[str, Any]:
     """Measure, print, and save where `out` says; return what was saved."""
+    if config.out:
+        check_target(config.out, "--out", json_with("protocol"))
     compute = settle(config.device, config.threads, config.workers, workers_wanted=1, prefix="--")
     compute.start()
     labelled = labelled_set(config.data)

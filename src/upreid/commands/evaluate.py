@@ -23,7 +23,7 @@ from upreid.runtime.console import say
 from upreid.runtime.distributed import from_lead, join
 from upreid.runtime.faults import errors_of_one_rank
 from upreid.runtime.figures import require_pages
-from upreid.runtime.files import check_target, write_text
+from upreid.runtime.files import check_target, json_with, write_text
 from upreid.types import Preprocess
 
 
@@ -50,18 +50,10 @@ def run(config: EvaluateConfig) -> None:
 def check_files(config: EvaluateConfig) -> None:
     """Refuse to write over a file that this command did not write."""
     if config.out:
-        check_target(config.out, "--out", is_result)
+        check_target(config.out, "--out", json_with("protocol"))
     if config.page:
         check_target(config.page, "--page", lambda text: PAGE_MARK in text)
         require_pages("pages (--page)", "jinja2")
-
-
-def is_result(text: str) -> bool:
-    """Whether a text is a result with its protocol."""
-    try:
-        return "protocol" in json.loads(text)
-    except (ValueError, TypeError):
-        return False
 
 
 def check_settings(config: EvaluateConfig, labelled: Benchmark) -> None:

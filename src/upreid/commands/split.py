@@ -6,6 +6,7 @@ from upreid.data.settings import TrainingPart
 from upreid.data.splits import split_of, training_part, write_split
 from upreid.errors import InputError
 from upreid.runtime.console import say
+from upreid.runtime.files import check_target, json_with
 
 
 def run(config: SplitConfig) -> None:
@@ -13,6 +14,7 @@ def run(config: SplitConfig) -> None:
     labelled = open_benchmark(config.name, config.root)
     if config.out.resolve().is_relative_to(labelled.root.resolve()):
         raise InputError(f"--out {config.out} is inside the data set's folder, which stays as it came; choose another")
+    check_target(config.out, "--out", json_with("format", "hash", "images"))
     data = TrainingPart(
         name=labelled.name,
         root=config.root,

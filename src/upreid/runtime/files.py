@@ -1,6 +1,7 @@
 """Files that are whole or not there: written aside, flushed to the disk, renamed."""
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ def write_aside(path: Path) -> Iterator[Path]:
         yield aside
         flush(aside)
         aside.replace(path)
+    except OSError as error:
+        if error.filename == str(aside):  # what was to be written is what a user knows
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         aside.unlink(missing_ok=True)
 
@@ -46,7 +51,10 @@ def check_target(path: Path, flag: str, is_ours: Callable[[str], bool]) -> None:
     if path.is_dir():
         raise InputError(f"{flag} {path} is a folder; give the name of a file in it")
     if path.exists():
-        text = path.read_bytes()[:LARGEST_CHECKED].decode(errors="replace")
+        if not path.is_file():
+            raise InputError(f"{flag} {path} is no file that can be written as a whole; give another name")
+        with path.open("rb") as file:
+            text = file.read(LARGEST_CHECKED).decode(errors="replace")
         if not is_ours(text):
             raise InputError(f"{flag} {path} exists and holds something else; give another name, or move it away")
     home = next(folder for folder in path.absolute().parents if folder.exists())
@@ -60,6 +68,19 @@ def sha256(path: Path) -> str:
     """Return the hash of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_with(*keys: str) -> Callable[[str], bool]:
+    """Return what tells by its keys whether a text is a JSON object of ours."""
+
+    def is_ours(text: str) -> bool:
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError):
+            return False
+        return isinstance(content, dict) and content.keys() >= set(keys)
+
+    return is_ours
 
 
 def sweep(folder: Path) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from upreid.runtime.console import say
-from upreid.runtime.files import ASIDE
-from upreid.runtime.folder import NOT_BEGUN, claim, wait_until_free
+from upreid.runtime.folder import claim, is_left_over, wait_until_free
 
 RESUMABLE = ("pretrain", "finetune")
 
@@ -32,7 +31,7 @@ def continued(line: Sequence[str], folder: Path, settings: Mapping[str, Any]) ->
 def is_begun(folder: Path) -> bool:
     """Whether a run, or something else, has left more in `folder` than a new run may find there."""
     entries = folder.iterdir() if folder.is_dir() else ()
-    return any(entry.name not in NOT_BEGUN and not entry.name.endswith(f".{ASIDE}") for entry in entries)
+    return any(not is_left_over(entry.name) for entry in entries)
 
 
 def obstacle(program: str, folder: Path, settings: Mapping[str, Any]) -> str | None:
