@@ -245,6 +245,29 @@ def test_every_form_of_labels_survives_packing(market: Path, tmp_path: Path) -> 
     assert found.facts["unknown_cameras"] == 2
 
 
+def test_the_images_for_multi_query_are_packed_too(
+    market: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for person, camera, shot in ((4, 1, 0), (4, 1, 5), (5, 1, 6), (6, 2, 7), (1, 1, 8)):
+        paint(market / "gt_bbox" / f"{person:04d}_c{camera}s1_{shot:06d}_00.png", person, camera, shot)
+    assert pack(market, tmp_path / "packed", "--name", "market1501") == 0
+    both = [read_benchmark("market1501", root) for root in (market, tmp_path / "packed")]
+    names = [[(record.path.name, record.person, record.read()) for record in found.multi_query] for found in both]
+    assert names[0] == names[1]
+    assert [name for name, *_ in names[0]] == [
+        f"{who}_00.png" for who in ("0004_c1s1_000000", "0004_c1s1_000005", "0005_c1s1_000006")
+    ]
+    assert finetune(market, tmp_path / "run", "--test.multi-query") == 0
+    capsys.readouterr()
+    assert evaluate(tmp_path / "run" / "encoder.safetensors", tmp_path / "packed", "--multi-query") == 0
+    assert json.loads(capsys.readouterr().out)["mAP"] == result(tmp_path / "run")["mAP"]
+    assert result(tmp_path / "run")["protocol"]["multi_query"]["images"] == 3
+    (market / "gt_bbox" / "0004_c1s1_000005_00.png").write_bytes(b"")
+    assert finetune(market, tmp_path / "again", "--test.multi-query") == 2
+    assert "0004_c1s1_000005_00.png" in capsys.readouterr().err
+    assert finetune(market, tmp_path / "without") == 0
+
+
 def test_a_packed_set_is_packed_again_with_its_labels(market: Path, tmp_path: Path) -> None:
     assert pack(market, tmp_path / "packed", "--name", "market1501") == 0
     assert pack(tmp_path / "packed", tmp_path / "again", "--shard-size", 7) == 0

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from upreid.data.benchmarks import read_benchmark
 from upreid.data.benchmarks.benchmark import Benchmark, Part, assemble
 from upreid.data.benchmarks.market1501 import read_multi_query
 from upreid.data.records import Record
@@ -47,7 +48,7 @@ ONE_CAMERA = benchmark(records((1, 1), (2, 1)), records((1, 1), (2, 1), (3, 1)))
         (Ranking(rerank=True, k1=5, k2=1), SOUND, "--test.k1 5: market1501 has 5 images to rank"),
         (Ranking(rerank=True, k1=4, k2=1, lambda_value=3.0), SOUND, "--test.lambda-value 3.0: expected 0"),
         (Ranking(rerank=True, k1=4, k2=1, lambda_value=float("nan")), SOUND, "--test.lambda-value nan"),
-        (Ranking(multi_query=True), SOUND, "market1501 at market has no folder gt_bbox"),
+        (Ranking(multi_query=True), SOUND, "market1501 at market has no images for multi-query"),
         (Ranking(), ONE_CAMERA, "market1501 at market: all images come from one camera"),
         (Ranking(), replace(SOUND, gallery=()), "the gallery list is empty"),
         (Ranking(), replace(SOUND, query=()), "the query list is empty"),
@@ -125,16 +126,7 @@ def test_multi_query_reads_the_drawn_boxes_of_the_queries_people_and_cameras(tmp
             pixels = numbers.integers(0, 256, (8, 4, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / folder / name, quality=100)
             images[folder, name] = np.asarray(Image.open(tmp_path / folder / name))
-    query, gallery = (
-        tuple(
-            replace(record, path=tmp_path / folder / name) for record, name in zip(records(*pairs), some, strict=True)
-        )
-        for folder, some, pairs in (
-            ("query", names[:1], [(1, 1)]),
-            ("bounding_box_test", names[2:], [(1, 2), (7, 1)]),
-        )
-    )
-    labelled = benchmark(query, gallery, tmp_path)
+    labelled = read_benchmark("market-style", tmp_path)
     assert [record.path.name for record in read_multi_query(labelled)] == list(names[:2])
     ranking = Ranking(multi_query=True, metric="euclidean")
     encoded = encode_benchmark(lambda batch, _: batch.flatten(1), labelled, PREPROCESS, CPU, ranking, quiet=True)

@@ -61,7 +61,8 @@ def parts(config: FinetuneConfig, context: Context) -> TrainingParts:
     check_ranking(config.test, labelled, prefix="--test.")
     records = training_part(config.data, labelled.train)
     check_cameras(config, records)
-    remarks += from_lead(lambda: refuse_unreadable(labelled, same_camera=config.test.same_camera), context.world)
+    ranking = {"same_camera": config.test.same_camera, "multi_query": config.test.multi_query}
+    remarks += from_lead(lambda: refuse_unreadable(labelled, **ranking), context.world)
     start, origins = start_of(config, context)
     train = config.train
     feed = LabelledFeed(

@@ -18,6 +18,7 @@ from upreid.data.sources.retry import SECONDS
 from upreid.data.sources.source import Source
 
 PARTS = ("train", "query", "gallery")
+LISTS = (*PARTS, "multi_query")
 NAMED = 3
 """Number of names that do not match which are kept in the facts."""
 
@@ -67,7 +68,9 @@ class Benchmark:
     query: tuple[Record, ...]
     gallery: tuple[Record, ...]
     source: Source = field(compare=False, repr=False)
-    """All images: those of `train`, then `query`, then `gallery`; each record knows its place in it."""
+    """All images, list by list in the order of `LISTS`; each record knows its place in it."""
+    multi_query: tuple[Record, ...] = ()
+    """More images of the queries' people in the queries' cameras, where a set has them (Market-1501's folder gt_bbox)."""
     shares_ids: bool = True
     """Is one number one person in all three lists? MSMT17 numbers training and test people from 0 each."""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -76,7 +79,7 @@ class Benchmark:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """All images, in the order of the source."""
+        """All images but those for multi-query, in the order of the source."""
         return (*self.train, *self.query, *self.gallery)
 
 
@@ -133,13 +136,13 @@ def assemble(
 
 def with_source(folder: Path, parts: dict[str, Part]) -> tuple[Source, dict[str, tuple[Record, ...]]]:
     """Make one source of the images of all lists, named relative to `folder`, and tell each record its place in it."""
-    paths = [str(record.path) for part in PARTS for record in parts[part].records]
+    read = {name: parts.get(name, Part()).records for name in LISTS}
+    paths = [str(record.path) for records in read.values() for record in records]
     index = index_in_memory("labelled", {}, pack_names([path.removeprefix(f"{folder}/") for path in paths]))
     source = Folder(folder, index, description=f"{folder}: a labelled set of {len(paths)} images", patience=SECONDS)
     lists: dict[str, tuple[Record, ...]] = {}
     first = 0
-    for part in PARTS:
-        records = parts[part].records
+    for part, records in read.items():
         lists[part] = tuple(replace(record, source=source, index=first + place) for place, record in enumerate(records))
         first += len(records)
     return source, lists

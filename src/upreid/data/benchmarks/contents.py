@@ -98,23 +98,30 @@ def pairs_of(some: dict[str, list[Record]], others: dict[str, list[Record]]) -> 
 
 
 def refuse_unreadable(
-    labelled: Benchmark, *, trains: bool = True, same_camera: str = "drop", quiet: bool = False
+    labelled: Benchmark,
+    *,
+    trains: bool = True,
+    multi_query: bool = False,
+    same_camera: str = "drop",
+    quiet: bool = False,
 ) -> list[str]:
     """Look at every image before a program starts; return what makes a training on this set doubtful, and add it to the facts.
 
-    `trains`: whether the training images count too. `same_camera`: as for `quick_checkup`. Raises DataError where a query or
-    gallery image cannot be read, which would be noticed after the last epoch.
+    `trains`, `multi_query`: whether the training images, and those for multi-query, count too. `same_camera`: as for
+    `quick_checkup`. Raises DataError where a test image cannot be read, which would be noticed after the last epoch.
     """
-    looks = look_at(labelled.records if trains else (*labelled.query, *labelled.gallery), look_quickly, quiet=quiet)
-    test = [look.trouble for look in looks[len(labelled.train) if trains else 0 :] if look.trouble]
-    if test:
+    train = labelled.train if trains else ()
+    test = (*labelled.query, *labelled.gallery, *(labelled.multi_query if multi_query else ()))
+    looks = look_at((*train, *test), look_quickly, quiet=quiet)
+    trouble = [look.trouble for look in looks[len(train) :] if look.trouble]
+    if trouble:
         raise DataError(
-            f"{len(test)} test images of {labelled.name} at {labelled.root} cannot be read, such as "
-            f"{'; '.join(test[:NAMED])}; repair them, or remove them from the set"
+            f"{len(trouble)} test images of {labelled.name} at {labelled.root} cannot be read, such as "
+            f"{'; '.join(trouble[:NAMED])}; repair them, or remove them from the set"
         )
     found = Diagnosis()
     if trains:
-        check_images(labelled, looks, found, same_camera=same_camera)
+        check_images(labelled, looks[: len(labelled.records)], found, same_camera=same_camera)
     if found.faults:
         labelled.facts["doubts"] = found.faults
     return found.faults

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from upreid.data.benchmarks.benchmark import PARTS, Benchmark, Part, assemble
 from upreid.data.benchmarks.folders import MARKET_FOLDERS, OWN, find_home, missing_files, named, read_folder
-from upreid.data.benchmarks.market1501 import JUNK, num_distractors
+from upreid.data.benchmarks.market1501 import JUNK, num_distractors, read_drawn_boxes
 from upreid.data.records import Record
 from upreid.errors import DataError, InputError
 
@@ -36,6 +36,7 @@ def read_market_style(root: Path) -> Benchmark:
         is_there = part != "train" or (home / folder).is_dir()
         how = {"junk": JUNK, "may_be_empty": part == "train"}
         parts[part] = read_folder(home / folder, "market-style", OWN, **how) if is_there else Part()
+    parts["multi_query"] = read_drawn_boxes(home, "market-style", OWN, parts["query"])
     return assemble("market-style", home, parts, variant="custom folders", num_distractors=num_distractors(parts))
 
 

@@ -15,6 +15,7 @@ from upreid.data.benchmarks.folders import (
     ANY_MARKET,
     MARKET,
     MARKET_FOLDERS,
+    Naming,
     find_home,
     read_folder,
     read_market_folders,
@@ -54,16 +55,22 @@ def read_market1501_500k(root: Path) -> Benchmark:
 
 
 def read_multi_query(labelled: Benchmark) -> tuple[Record, ...]:
-    """Read the images in `gt_bbox` that show the person of a query in that query's camera; InputError without that folder."""
-    folder = labelled.root / MULTI_QUERY
-    if not folder.is_dir():
+    """Return the images that show the person of a query in that query's camera; InputError where the set has none."""
+    if not labelled.multi_query:
         raise InputError(
-            f"{labelled.name} at {labelled.root} has no folder {MULTI_QUERY}, which multi-query needs; "
-            "Market-1501's archive holds one"
+            f"{labelled.name} at {labelled.root} has no images for multi-query; Market-1501's archive holds them in its folder "
+            f"{MULTI_QUERY}"
         )
-    asked = {(record.person, record.camera) for record in labelled.query}
-    records = read_folder(folder, labelled.name, ANY_MARKET, junk=JUNK).records
-    return tuple(record for record in records if (record.person, record.camera) in asked)
+    return labelled.multi_query
+
+
+def read_drawn_boxes(home: Path, name: str, naming: Naming, query: Part) -> Part:
+    """Read the images of `gt_bbox` that show the person of a query in that query's camera; none without that folder."""
+    if not (home / MULTI_QUERY).is_dir():
+        return Part()
+    asked = {(record.person, record.camera) for record in query.records}
+    records = read_folder(home / MULTI_QUERY, name, naming, junk=JUNK, may_be_empty=True).records
+    return Part(records=tuple(record for record in records if (record.person, record.camera) in asked))
 
 
 def num_distractors(parts: dict[str, Part]) -> int:
@@ -73,4 +80,5 @@ def num_distractors(parts: dict[str, Part]) -> int:
 
 def _read(root: Path, name: str) -> tuple[Path, dict[str, Part]]:
     home = find_home(root, name, places=PLACES, folders=tuple(MARKET_FOLDERS.values()))
-    return home, read_market_folders(home, name, MARKET, junk=JUNK)
+    parts = read_market_folders(home, name, MARKET, junk=JUNK)
+    return home, {**parts, "multi_query": read_drawn_boxes(home, name, ANY_MARKET, parts["query"])}

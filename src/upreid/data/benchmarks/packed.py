@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from upreid.data.benchmarks.benchmark import PARTS, Benchmark, count, differences
+from upreid.data.benchmarks.benchmark import LISTS, PARTS, Benchmark, count, differences
 from upreid.data.benchmarks.folders import listing
 from upreid.data.records import UNKNOWN_CAMERA, Record, cameras, people
 from upreid.data.sources.index_file import NAMES, Index, index_in_memory, open_index
@@ -17,7 +17,7 @@ from upreid.data.sources.source import Source
 from upreid.errors import DataError, InputError
 
 LABELS = ("lists", "people", "cameras")
-"""Arrays of the index: place of an image's list in `PARTS`, its person, and its camera or `UNKNOWN_CAMERA`."""
+"""Arrays of the index: place of an image's list in `LISTS`, its person, and its camera or `UNKNOWN_CAMERA`."""
 NAME = "packed"
 
 
@@ -31,7 +31,7 @@ class PackedLabels:
 
     def trains(self, index: int) -> bool:
         """Return whether an image stands in the training list."""
-        return PARTS[self.all["lists"][index]] == "train"
+        return LISTS[self.all["lists"][index]] == "train"
 
     def arrays(self, kept: Sequence[int]) -> dict[str, NDArray[Any]]:
         """Return the labels of some images."""
@@ -40,8 +40,9 @@ class PackedLabels:
 
 def labels_of(labelled: Benchmark) -> PackedLabels:
     """Take the labels of a set, in the order of its source."""
-    lists = [place for place, part in enumerate(PARTS) for _ in getattr(labelled, part)]
-    values = zip(LABELS, (lists, people(labelled.records), cameras(labelled.records)), strict=True)
+    lists = [place for place, name in enumerate(LISTS) for _ in getattr(labelled, name)]
+    records = (*labelled.records, *labelled.multi_query)
+    values = zip(LABELS, (lists, people(records), cameras(records)), strict=True)
     arrays = {name: np.array(numbers, dtype=np.uint8 if name == "lists" else np.int64) for name, numbers in values}
     digest = index_in_memory("labels", {}, arrays).digest(*LABELS)
     about = {"name": labelled.name, "shares_ids": labelled.shares_ids, "facts": labelled.facts, "labels": digest}
@@ -87,13 +88,13 @@ def read_packed(root: Path, *, name: str = NAME) -> Benchmark:
         size = f"{shape['height'] or 'any height'} x {shape['width'] or 'any width'}"
         quality = shape["quality"] or "95 where an image was larger"
         facts["stored"] = f"packed at most {size}, JPEG of quality {quality}"
-    train, query, gallery = (lists[part] for part in PARTS)
     return Benchmark(
         name=its_name,
         root=root,
-        train=train,
-        query=query,
-        gallery=gallery,
+        train=lists["train"],
+        query=lists["query"],
+        gallery=lists["gallery"],
+        multi_query=lists["multi_query"],
         source=source,
         shares_ids=shares_ids,
         facts=facts,
@@ -101,16 +102,16 @@ def read_packed(root: Path, *, name: str = NAME) -> Benchmark:
 
 
 def lists_of(root: Path, source: Source, index: Index, *, digest: str) -> dict[str, tuple[Record, ...]]:
-    """Make the records of the three lists; their paths say which file an image was, below the packed set.
+    """Make the records of all lists; their paths say which file an image was, below the packed set.
 
     Raises ValueError where the labels are not those that `digest` was made of.
     """
     if index.digest(*LABELS) != digest:
         raise ValueError("other labels")
-    lists: dict[str, list[Record]] = {part: [] for part in PARTS}
+    lists: dict[str, list[Record]] = {name: [] for name in LISTS}
     labels = zip(*(index.arrays[name].tolist() for name in LABELS), strict=True)
     for place, (part, person, camera) in enumerate(labels):
         known = None if camera == UNKNOWN_CAMERA else camera
         path = root / source.name(place)
-        lists[PARTS[part]].append(Record(path=path, person=person, camera=known, source=source, index=place))
-    return {part: tuple(records) for part, records in lists.items()}
+        lists[LISTS[part]].append(Record(path=path, person=person, camera=known, source=source, index=place))
+    return {name: tuple(records) for name, records in lists.items()}
