@@ -82,6 +82,7 @@ def test_a_sound_set_is_measured_without_remarks(evaluate: Evaluate) -> None:
     assert 0 < result["mAP"] <= 100
     assert result["protocol"]["remarks"] == []
     assert f"market1501: mAP {result['mAP']:.2f}, Rank-1 {result['rank1']:.2f}" in said
+    assert said.count("features: ") == 2  # queries and gallery
 
 
 def test_the_folder_of_a_run_is_evaluated_as_its_encoder(

@@ -103,14 +103,14 @@ def encode_benchmark(
 ) -> EncodedBenchmark:
     """Encode queries and gallery, all ranks together."""
     ranking = ranking or Ranking()
-    more = read_multi_query(labelled) if ranking.multi_query else ()
-    query, gallery, others = (
-        features(encode, records, preprocess, compute, world, batch=batch, flip=ranking.flip, quiet=quiet)
-        for records in (labelled.query, labelled.gallery, more)
-    )
-    facts = None
+
+    def encoded(records: Sequence[Record]) -> Float[Tensor, "images dim"]:
+        return features(encode, records, preprocess, compute, world, batch=batch, flip=ranking.flip, quiet=quiet)
+
+    query, gallery, facts = encoded(labelled.query), encoded(labelled.gallery), None
     if ranking.multi_query:
-        query, num_alone = average_queries(query, labelled.query, others, more, metric=ranking.metric)
+        more = read_multi_query(labelled)
+        query, num_alone = average_queries(query, labelled.query, encoded(more), more, metric=ranking.metric)
         facts = {"images": len(more), "pooling": "mean", "queries_of_one_image": num_alone}
     how = {"labelled": labelled, "preprocess": preprocess, "ranking": ranking}
     return EncodedBenchmark(query=query, gallery=gallery, multi_query=facts, **how)
