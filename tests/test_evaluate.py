@@ -154,7 +154,7 @@ def test_matches_of_the_querys_own_camera_count_where_they_are_kept(evaluate: Ev
 def test_multi_query_is_said_in_the_protocol_and_refused_without_its_images(evaluate: Evaluate, market: Path) -> None:
     refused, said = evaluate("--multi-query")
     assert refused["code"] == 2
-    assert "no folder gt_bbox" in said
+    assert "no images for multi-query" in said
     shutil.copytree(market / "bounding_box_test", market / "gt_bbox")
     result, _ = evaluate("--multi-query")
     assert result["protocol"]["multi_query"] == {"images": 6, "pooling": "mean", "queries_of_one_image": 0}
