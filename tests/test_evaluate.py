@@ -183,7 +183,7 @@ def test_settings_that_cannot_be_or_would_be_ignored_are_refused_before_any_imag
     [
         (("--test.rerank", "--test.k1", "5"), "--test.k2 6 exceeds --test.k1 5"),
         (("--test.rerank", "--test.lambda-value", "3"), "--test.lambda-value got '3'"),
-        (("--test.multi-query",), "no folder gt_bbox"),
+        (("--test.multi-query",), "no images for multi-query"),
     ],
 )
 def test_a_fine_tuning_notices_before_its_first_step(flags, words, market: Path, tmp_path: Path, capsys) -> None:
