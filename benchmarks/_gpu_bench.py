@@ -12,7 +12,7 @@ from upreid.commands.pack import run as pack
 from upreid.commands.synth import synthesise
 from upreid.config.commands import PackConfig
 from upreid.config.pretrain import MocoV2Config
-from upreid.runtime.pool import usable_cores
+from upreid.runtime.processes import usable_cores
 from upreid.synthetic.settings import CorpusSettings
 
 Add = Callable[..., None]

@@ -22,7 +22,7 @@ from _steps import NO_TERMS, pretraining
 from _turns import Work, peak_work, ratio, take_turns
 from augmentation import measure
 from evaluation import MSMT17, from_features
-from upreid.runtime.pool import usable_cores
+from upreid.runtime.processes import usable_cores
 
 TINY_SET = {"queries": 60, "gallery": 400, "people": 20, "distractors": 0, "cameras": 3}
 

@@ -26,8 +26,8 @@ from typing import Any
 
 from _gpu_bench import Bench
 from _gpu_parts import PARTS
+from upreid.runtime.compute import provenance
 from upreid.runtime.files import write_text
-from upreid.runtime.provenance import provenance
 
 Row = dict[str, Any]
 

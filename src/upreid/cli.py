@@ -6,10 +6,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 
 from upreid.errors import InputError, UpreidError, in_one_line, nearest
 from upreid.runtime.launcher import num_ranks, rank
+from upreid.runtime.processes import end_with_parent
 
 STANDARD_OUTPUT = 1
 RESUME = {"--resume RUN": "continue a run after an interruption"}
@@ -102,7 +104,13 @@ COMMANDS: dict[str, Command] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code. Bad input: one line on standard error, and 2."""
+    if arguments is None:
+        start_in_utf8()
+        end_with_parent()
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is written with escapes
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = dispatch(words)
         sys.stdout.flush()
@@ -119,6 +127,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         return code
     return 2
+
+
+def start_in_utf8() -> None:
+    """Start again in Python's UTF-8 mode where the locale has another encoding: names in lists and indexes are UTF-8."""
+    if sys.getfilesystemencoding() != "utf-8":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def dispatch(words: list[str]) -> int:

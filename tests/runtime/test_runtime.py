@@ -12,11 +12,11 @@ import torch
 
 from upreid.errors import DataError, InputError, RunError
 from upreid.methods.schedule import cosine, ramp, staircase, warm_up, warmup_cosine
+from upreid.runtime.compute import provenance
 from upreid.runtime.console import logging_to, say
 from upreid.runtime.files import check_target, json_with, write_aside, write_text
 from upreid.runtime.folder import claim, wait_until_free
 from upreid.runtime.journal import Journal, read_journal
-from upreid.runtime.provenance import provenance
 from upreid.runtime.seed import permutation, uniforms
 from upreid.training.recorder import Recorder
 from upreid.training.states import in_bytes, load_state

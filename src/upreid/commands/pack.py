@@ -14,7 +14,7 @@ from upreid.errors import DataError, InputError, RunError, in_one_line
 from upreid.runtime.console import progress, say
 from upreid.runtime.files import write_text
 from upreid.runtime.folder import claim
-from upreid.runtime.pool import in_processes, usable_cores
+from upreid.runtime.processes import in_processes, usable_cores
 
 NAMED = 5
 """So many unreadable images or damaged shards are named when packing stops."""

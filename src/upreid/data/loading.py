@@ -76,10 +76,7 @@ def make_loader(
         check_open_files(workers, prefetch, flag)
     if batch_sampler is None:
         batch_sampler = BatchSampler(SequentialSampler(dataset), batch_size or 1, drop_last=False)  # pyright: ignore
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "This DataLoader will create", UserWarning
-        )  # more workers than cores: said elsewhere
+    with torch_kept_quiet():
         batches = DataLoader(
             Batches(dataset, collate),
             batch_size=None,  # an item is a batch already
@@ -130,9 +127,7 @@ class Loader:
         """Start the workers."""
         others = multiprocessing.active_children()
         try:
-            with handlers(
-                {signal.SIGCHLD: signal.SIG_DFL}
-            ):  # torch's own raises wherever this process is, as in a save
+            with torch_kept_quiet():
                 iterator = iter(self.batches)
         except OSError as error:
             number, why = self.batches.num_workers, first_line(error)
@@ -255,6 +250,18 @@ def handlers(new: Mapping[signal.Signals, Callable[[int, FrameType | None], Any]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def torch_kept_quiet() -> Iterator[None]:
+    """Leave out what torch does beside making a loader.
+
+    It warns of more workers than cores, which `Compute.announce` has said, and installs a handler that raises wherever this
+    process is when a worker dies, be it in the middle of a save.
+    """
+    with warnings.catch_warnings(), handlers({signal.SIGCHLD: signal.SIG_DFL}):
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        yield
 
 
 @contextmanager

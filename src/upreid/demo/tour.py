@@ -11,12 +11,12 @@ from upreid.demo.page import write_page
 from upreid.demo.results import STARTS, DemoFolder, collect, print_table
 from upreid.errors import InputError
 from upreid.methods import step_cost
-from upreid.runtime.compute import cores
 from upreid.runtime.console import say
 from upreid.runtime.figures import require_pages
 from upreid.runtime.files import write_text
 from upreid.runtime.folder import claim
 from upreid.runtime.jobs import Job, run_jobs
+from upreid.runtime.processes import cores
 from upreid.runtime.resume import continued
 from upreid.synthetic.corpus_folder import folders_there
 from upreid.synthetic.settings import CorpusSettings

@@ -71,7 +71,9 @@ def features(
     num_batches = -(-len(records) // batch)
     first, last = (num_batches * rank // world.size * batch for rank in (world.rank, world.rank + 1))
     own = records[first:last]
-    batches = make_loader(LabelledImages(own, preprocess), batch_size=batch, workers=compute.workers)
+    batches = make_loader(
+        LabelledImages(own, preprocess), batch_size=batch, workers=compute.workers, flag=compute.workers_flag
+    )
     seen = torch.tensor(cameras(own), dtype=torch.long)
     hushed = quiet or not world.is_lead
     return gather_rows(encode_batches(encode, batches, seen, device=compute.device, flip=flip, quiet=hushed), world)

@@ -1,15 +1,19 @@
-"""Device, threads and workers: settled once, said once, never above the cores."""
+"""Where a program runs: device, threads and workers, settled and said once; and what a result says of the machine."""
 
 import os
 import platform
+import subprocess
 from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
 from shutil import which
 
 import torch
 
 from upreid.errors import InputError
 from upreid.runtime.console import say
-from upreid.runtime.pool import usable_cores
+from upreid.runtime.launcher import local_rank
+from upreid.runtime.processes import cores, usable_cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,13 @@ class Compute:
     device: torch.device
     threads: int
     workers: int
+    prefix: str = "--train."
+    """Beginning of the flags of the command that was typed."""
+
+    @property
+    def workers_flag(self) -> str:
+        """The flag for the number of workers, for errors."""
+        return f"{self.prefix}workers"
 
     def start(self) -> None:
         """Set the threads and say the numbers."""
@@ -28,11 +39,11 @@ class Compute:
     def announce(self) -> None:
         """Say the numbers."""
         say(f"device {self.device}: {self.threads} threads + {self.workers} workers on {cores()} cores")
-
-
-def cores() -> int:
-    """Cores this process may use, shared with the other processes that torchrun started here."""
-    return max(usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+        if self.threads + self.workers > cores():
+            say(
+                f"warning: more threads and workers than cores take turns, which can be many times slower; "
+                f"lower {self.prefix}threads or {self.workers_flag}"
+            )
 
 
 def settle(
@@ -40,7 +51,8 @@ def settle(
 ) -> Compute:
     """Choose what the user left open; `workers_wanted` is what the program would like, `prefix` begins its flags.
 
-    Raises InputError where threads + workers exceed the cores, or a GPU is asked for and there is none.
+    What it chooses never exceeds the cores; what a user asks for may, which is said. Raises InputError where a GPU is asked for
+    and there is none.
     """
     available = cores()
     if device == "cuda" and not torch.cuda.is_available():
@@ -50,13 +62,8 @@ def settle(
         workers = max(min(workers_wanted, available - (threads or 1)), 0)
     if threads is None:
         threads = max(available - workers, 1)
-    if threads < 1 or workers < 0 or threads + workers > max(available, 1):
-        raise InputError(
-            f"{threads} threads + {workers} workers do not fit {available} cores; "
-            f"lower {prefix}threads or {prefix}workers"
-        )
-    name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if chosen == "cuda" else "cpu"
-    return Compute(device=torch.device(name), threads=threads, workers=workers)
+    name = f"cuda:{local_rank()}" if chosen == "cuda" else "cpu"
+    return Compute(device=torch.device(name), threads=threads, workers=workers, prefix=prefix)
 
 
 def check_compiler() -> None:
@@ -68,6 +75,39 @@ def check_compiler() -> None:
             f"--train.compile needs a C++ compiler, and none of {', '.join(known)} is on the PATH; "
             f"install one, or say --train.no-compile"
         )
+
+
+def provenance() -> dict[str, object]:
+    """Versions of what computes, the commit of our source where there is one, and the machine."""
+    packages = ("upreid", "torch", "torchvision", "timm", "numpy", "pillow")
+    return {
+        "versions": {name: version(name) for name in packages},
+        "commit": commit(),
+        "hardware": hardware(),
+    }
+
+
+def version(package: str) -> str | None:
+    """Return the version of a package, or None where it is not installed: our own source runs without that, too."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def commit() -> str | None:
+    """Commit of the source tree that runs, with `+` where files differ from it; None for an installed package."""
+    folder = Path(__file__).parent
+    words = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    try:
+        tracked = subprocess.run(
+            [*words[:3], "ls-files", "--error-unmatch", __file__], capture_output=True, check=False
+        )
+        if tracked.returncode:
+            return None
+        return subprocess.run(words, capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def hardware() -> dict[str, str | int]:

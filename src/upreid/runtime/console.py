@@ -32,7 +32,7 @@ def say(line: str) -> None:
 def logging_to(path: Path) -> Iterator[None]:
     """Append what is said to a file as well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
         before = log_files.set((*log_files.get(), file))
         try:
             yield

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from upreid.errors import RunError, first_line
 from upreid.runtime.faults import machine_faults
-from upreid.runtime.launcher import is_one_node, num_ranks, num_restarts
+from upreid.runtime.launcher import check_launch, is_one_node, num_ranks, num_restarts
 
 Result = TypeVar("Result")
 
@@ -53,23 +53,23 @@ ALONE = World()
 @contextmanager
 def join(device: torch.device) -> Iterator[World]:
     """Join the group that torchrun announced in the environment, if any: gloo for tensors on the host, NCCL on GPUs."""
-    if num_ranks() == 1:
-        with machine_faults():
+    check_launch()
+    with machine_faults():
+        if num_ranks() == 1:
             yield World()
-        return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    store, rank, size = next(rendezvous("env://"))
-    if is_one_node():  # torchrun keeps its store over restarts, with the addresses of processes that are gone
-        store = dist.PrefixStore(f"restart {num_restarts()}", store)  # pyright: ignore[reportPrivateImportUsage]
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT)
-    try:
-        with machine_faults():
+            return
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        store, rank, size = next(rendezvous("env://"))
+        if is_one_node():  # torchrun keeps its store over restarts, with the addresses of processes that are gone
+            store = dist.PrefixStore(f"restart {num_restarts()}", store)  # pyright: ignore[reportPrivateImportUsage]
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=LONGEST_WAIT)
+        try:
             yield World(rank=rank, size=size)
-    finally:
-        dist.destroy_process_group()
-        time.sleep(SECONDS_TO_LET_GO)
+        finally:
+            dist.destroy_process_group()
+            time.sleep(SECONDS_TO_LET_GO)
 
 
 def gather(local: Tensor, world: World) -> Tensor:

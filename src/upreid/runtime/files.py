@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written aside, flushed to the disk, renamed."""
+"""Files that are whole or not there: written aside, flushed to the disk, renamed; archives, checked before they are believed."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 from upreid.errors import InputError
 
@@ -40,7 +41,7 @@ def flush(path: Path) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole."""
     with write_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files may be no UTF-8
 
 
 def check_target(path: Path, flag: str, is_ours: Callable[[str], bool]) -> None:
@@ -87,3 +88,31 @@ def sweep(folder: Path) -> None:
     """Remove what killed processes left half-written; only for who holds the folder."""
     for left in folder.glob(f".*.{ASIDE}"):
         left.unlink(missing_ok=True)
+
+
+def check_archive(path: Path, *, checksums: bool = False) -> None:
+    """Raise BadZipFile for what torch.save never writes: parts that unpack to more bytes than the file has.
+
+    torch stores its parts as they are, each once, with a checksum; `checksums` also reads everything and compares
+    them, so that one changed byte is noticed.
+    """
+    try:
+        complaint = what_is_wrong(path, checksums=checksums)
+    except OSError:
+        raise
+    except Exception as error:  # strange bytes make zipfile fail in a dozen ways
+        raise BadZipFile(str(error) or type(error).__name__) from error
+    if complaint:
+        raise BadZipFile(complaint)
+
+
+def what_is_wrong(path: Path, *, checksums: bool) -> str:
+    """Name the first fault; an empty text where there is none."""
+    with ZipFile(path) as archive:
+        parts = archive.infolist()
+        if any(part.compress_type != ZIP_STORED for part in parts):
+            return "its parts are compressed, as torch never does"
+        if sum(part.file_size for part in parts) > path.stat().st_size:
+            return "its parts claim more bytes than the file has"
+        damaged = archive.testzip() if checksums else None
+    return f"the checksum of its part {damaged} is wrong" if damaged else ""

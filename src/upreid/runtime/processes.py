@@ -1,12 +1,19 @@
-"""Commands of `upreid` in processes of their own, which never outlive the one that started them."""
+"""Work in processes of their own, none of which outlives the one that started it: functions, and commands of `upreid`."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any, TypeVar
+
+from upreid.errors import RunError
+from upreid.runtime.launcher import num_local_ranks
 
 SECONDS_TO_SAVE = 60
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -16,6 +23,9 @@ STANDARD_INPUT = 0
 
 Slot = dict[str, str]
 """Where one job runs: variables added to its environment, such as the GPU that it sees."""
+Task = TypeVar("Task")
+Shared = TypeVar("Shared")
+Result = TypeVar("Result")
 
 
 def launch(words: Sequence[str], path: Path, slot: Slot) -> subprocess.Popen[bytes]:
@@ -69,3 +79,60 @@ def halt(processes: Sequence[subprocess.Popen[bytes]]) -> None:
             process.kill()
             process.wait()
         has_ended(process)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cores() -> int:
+    """Cores that this process may use, shared with the other processes that torchrun started here."""
+    return max(usable_cores() // num_local_ranks(), 1)
+
+
+def in_processes(
+    work: Callable[[Shared, Task], Result], shared: Shared, tasks: Sequence[Task], workers: int
+) -> Iterator[Result]:
+    """Yield `work(shared, task)` of every task, in the order in which they are done; `shared` travels once a process.
+
+    One worker is this process. Raises `RunError` where a worker dies.
+    """
+    if workers == 1:
+        yield from (work(shared, task) for task in tasks)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks of whoever called us
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(work, shared)) as pool:
+        futures = [pool.submit(_do, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise RunError("a worker process died, perhaps for want of memory; run again with fewer workers") from error
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+_given: list[Any] = []
+"""In a worker: what to do, and what is shared."""
+
+
+def _begin(work: Callable[[Any, Any], Any], shared: Any) -> None:
+    """Leave Ctrl-C to the parent, and end with it: an orphan would wait for tasks for ever."""
+    _given[:] = work, shared
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _do(task: Any) -> Any:
+    work, shared = _given
+    return work(shared, task)

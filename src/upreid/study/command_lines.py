@@ -13,8 +13,8 @@ from upreid.config.files import to_dict
 from upreid.config.recipe import flags, flat
 from upreid.config.study import Corpus, Grid
 from upreid.errors import InputError
-from upreid.runtime.compute import cores
 from upreid.runtime.jobs import Slot
+from upreid.runtime.processes import cores
 from upreid.study.cells import Cell, effective
 from upreid.study.folder import StudyFolder
 

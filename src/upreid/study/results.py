@@ -12,9 +12,9 @@ from typing import Any
 
 from upreid.config.files import read_json
 from upreid.errors import DataError
+from upreid.runtime.compute import provenance
 from upreid.runtime.files import write_text
 from upreid.runtime.journal import read_journal
-from upreid.runtime.provenance import provenance
 from upreid.study.cells import Cell
 from upreid.study.command_lines import RESULT_FILES
 from upreid.study.folder import StudyFolder

@@ -12,7 +12,7 @@ from typing import Any
 
 from upreid.errors import InputError
 from upreid.runtime.console import progress
-from upreid.runtime.pool import in_processes, usable_cores
+from upreid.runtime.processes import in_processes, usable_cores
 from upreid.synthetic.corpus import Shot, take, wild_shots
 from upreid.synthetic.layouts import LAYOUTS
 from upreid.synthetic.settings import CorpusSettings

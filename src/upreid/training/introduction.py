@@ -6,10 +6,9 @@ from typing import Any
 
 from upreid.config.files import read_json, to_dict
 from upreid.config.training import TrainingConfig
-from upreid.runtime.compute import Compute
+from upreid.runtime.compute import Compute, provenance
 from upreid.runtime.console import say
 from upreid.runtime.files import write_text
-from upreid.runtime.provenance import provenance
 from upreid.training.parts import Context, Program, TrainingParts
 from upreid.training.saved import SavedRun
 

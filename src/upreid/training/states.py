@@ -14,9 +14,8 @@ from zipfile import BadZipFile
 import torch
 
 from upreid.errors import DataError, first_line
-from upreid.runtime.archive import check_archive
 from upreid.runtime.console import say
-from upreid.runtime.files import flush, write_aside
+from upreid.runtime.files import check_archive, flush, write_aside
 
 NEWEST = "state.pt"
 OLDER = "states"

@@ -1,7 +1,6 @@
 """What can be wrong with the images of a labelled set: minutes now, or a crash after the last epoch."""
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from upreid.data.decode import UnreadableImage, check_picture, decode_bytes
 from upreid.data.records import Record
 from upreid.errors import DataError
 from upreid.runtime.console import progress
-from upreid.runtime.pool import usable_cores
+from upreid.runtime.processes import cores
 
 CHECK_SIZE = 64, 32
 """Height and width at which an image is decoded to find out whether it can be."""
@@ -51,7 +50,7 @@ def _look(record: Record, check: Callable[[bytes], object]) -> Look:
 
 def look_at(records: Sequence[Record], look: Callable[[Record], Look], *, quiet: bool = False) -> list[Look]:
     """Look at every image, some at a time, with progress."""
-    workers = max(usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+    workers = cores()
     looks: list[Look] = []
     with progress("checking images", len(records), "images", quiet=quiet) as meter, ThreadPoolExecutor(workers) as pool:
         for seen in pool.map(look, records):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from upreid.errors import DataError, InputError, first_line
 from upreid.models.file_kinds import CHECKPOINT, PICKLE, SAFETENSORS, TORCHSCRIPT, kind_of
-from upreid.runtime.archive import check_archive
+from upreid.runtime.files import check_archive
 
 
 class PassedOver:

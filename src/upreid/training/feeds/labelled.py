@@ -136,9 +136,8 @@ class LabelledFeed:
         """Decode all images, once; unreadable ones are counted here, before the first step."""
         size, workers = 64, self.compute.workers
         loader = make_loader(self.dataset, batch_size=size, workers=workers, collate=collate_labelled)
-        parts = [
-            replace(part, images=part.images.clone()) for part in loader
-        ]  # shared memory may hold a few at one time
+        # copies, because shared memory may hold no more than a few batches at one time
+        parts = [replace(part, images=part.images.clone()) for part in loader]
         self.count([skip for part in parts for skip in part.skipped])
         return LabelledBatch(
             images=torch.cat([part.images for part in parts]), indices=torch.cat([part.indices for part in parts])

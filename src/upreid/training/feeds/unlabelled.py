@@ -99,6 +99,7 @@ class UnlabelledFeed:
             pin=not on_cpu,
             prefetch=4,
             patience=self.patience,
+            flag=self.compute.workers_flag,
         )
         return iter(loader)
 
