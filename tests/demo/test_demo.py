@@ -72,7 +72,7 @@ def test_a_tour_interrupted_goes_on_and_ends_in_a_table_and_a_page_of_its_own(tm
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     _, words = process.communicate(timeout=120)
-    assert process.returncode == 2
+    assert process.returncode == 128 + signal.SIGTERM
     assert words.strip().splitlines()[-1] == "upreid: error: stopped; run the same command again to go on"
     assert not (out / "index.html").exists()
 
