@@ -73,7 +73,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(corpus: Path, tmp_path:
 def test_asked_to_stop_it_saves_and_says_how_to_go_on(corpus: Path, tmp_path: Path) -> None:
     assert interrupt(begin(corpus, tmp_path / "run"), tmp_path / "run", signal.SIGTERM) == 128 + signal.SIGTERM
     log = (tmp_path / "run" / "logs" / "finetune.log").read_text()
-    assert "go on: upreid finetune --resume" in log
+    assert "go on with: upreid finetune --resume" in log
     assert not (tmp_path / "run" / "retrieval.json").exists()
     finish(["finetune", "--resume", str(tmp_path / "run")])
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
@@ -86,7 +86,7 @@ def test_people_that_do_not_divide_over_the_ranks_are_refused(corpus: Path, tmp_
     words = begin(corpus, tmp_path / "run", "--train.identities", "3")
     done = subprocess.run(command(words, 2), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode != 0
-    assert "batches of 3 people do not divide over 2 processes; use --train.identities 4" in done.stderr
+    assert "batches of 3 people do not divide over 2 processes x 1 backward passes; use --train.identities 4" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
