@@ -86,7 +86,10 @@ def test_people_that_do_not_divide_over_the_ranks_are_refused(corpus: Path, tmp_
     words = begin(corpus, tmp_path / "run", "--train.identities", "3")
     done = subprocess.run(command(words, 2), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode != 0
-    assert "batches of 3 people do not divide over 2 processes x 1 backward passes; use --train.identities 4" in done.stderr
+    assert (
+        "batches of 3 people do not divide over 2 processes x 1 backward passes; use --train.identities 4"
+        in done.stderr
+    )
     assert not (tmp_path / "run").exists()
 
 

@@ -44,6 +44,21 @@ def test_two_ranks_equal_one_process_with_two_groups_in_the_default_readings(tmp
     assert_same(one, two)
 
 
+SHARES = ["--consistency.share", "0.5", "--intrinsic.share", "0.5"]
+
+
+@pytest.mark.ranks
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [["--consistency.reading", "g-batch", "--intrinsic.reading", "i-d"], PIXELS])
+def test_a_share_of_the_batch_is_the_same_images_however_the_batch_is_spread(tmp_path: Path, flags: list[str]) -> None:
+    one = two_steps(tmp_path / "one.pt", *flags, *SHARES, "--model.bn-groups", "4")
+    two = two_steps(tmp_path / "two.pt", *flags, *SHARES, "--model.bn-groups", "2", ranks=2)
+    assert_same(one, two)
+    parts = two_steps(tmp_path / "parts.pt", *flags, *SHARES, "--model.bn-groups", "2", "--train.accumulate", "2")
+    trained = [{name: value for name, value in run.items() if "exported" not in name} for run in (one, parts)]
+    assert_same(*trained)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [["--consistency.reading", "g-batch"], ["--consistency.reading", "g-rel"], PIXELS])
 def test_accumulation_equals_batch_norm_groups(tmp_path: Path, flags: list[str]) -> None:

@@ -56,7 +56,10 @@ def main(out: Path, flags: list[str]) -> None:
         grid = patches.grid if isinstance(patches, PatchView) else PatchGrid(rows=1, columns=1)
         losses = []
         for step in range(STEPS):
-            named = train_step(method, trained, views_of(step, world, grid), step, optimiser, **how)
+            views = views_of(step, world, grid)
+            shares = {name: view.images for name, view in method.views().items() if view.images is not None}
+            views |= {name: images.of(views[name]) for name, images in shares.items()}
+            named = train_step(method, trained, views, step, optimiser, **how)
             losses.append(gather(torch.stack(list(named.values()))[None], world).mean(0))
         backbone = exported(method.student.backbone, world)
         if world.is_lead:

@@ -9,7 +9,7 @@ from upreid.data.sources.source import Source
 from upreid.errors import InputError
 from upreid.methods import module_of
 from upreid.methods.method import Method
-from upreid.methods.pretraining import Setup, preprocess
+from upreid.methods.pretraining import Setup, num_steps, preprocess
 from upreid.methods.schedule import warmup_cosine
 from upreid.runtime.distributed import World
 from upreid.training.feeds.unlabelled import UnlabelledFeed
@@ -76,8 +76,7 @@ def method_of(config: PretrainConfig, setup: Setup) -> Method:
 
 def plan_of(config: PretrainConfig, steps_per_epoch: int) -> Plan:
     """Turn epochs into steps: a linear warm-up, then half a cosine to 0."""
-    train = config.train
-    steps = train.steps if train.steps is not None else max(round(train.epochs * steps_per_epoch), 1)
+    steps = num_steps(config, steps_per_epoch)
     warmup, peak = round(config.optim.warmup_epochs * steps_per_epoch), peak_lr(config)
     return Plan(
         steps=steps,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from upreid.config.training import TrainConfig, TrainingConfig
 from upreid.data.settings import UnlabelledSet
@@ -15,6 +15,7 @@ from upreid.ranges import (
     NotNegative,
     Pixels,
     Positive,
+    Share,
     ShareOrZero,
 )
 
@@ -93,6 +94,12 @@ class Consistency:
     """Temperature of the original's similarities in the readings over distributions; lower is sharper."""
     ramp_up_epochs: EpochsOrZero = 0.0
     """Number of epochs over which the weight of the consistency term grows linearly from 0."""
+    share: Share = 1.0
+    """Share of the batch that the consistency term looks at: the first images of each BatchNorm group."""
+    begin: ShareOrZero = 0.0
+    """Fraction of the training after which the consistency term is on; before, it costs nothing."""
+    end: Share = 1.0
+    """Fraction of the training after which the consistency term is off again and costs nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +124,12 @@ class Intrinsic:
     """Name of the augmentation that makes the two versions of a patch."""
     ramp_up_epochs: EpochsOrZero = 0.0
     """Number of epochs over which the weight of the intrinsic term grows linearly from 0."""
+    share: Share = 1.0
+    """Share of the batch that the intrinsic term looks at: the first images of each BatchNorm group."""
+    begin: ShareOrZero = 0.0
+    """Fraction of the training after which the intrinsic term is on; before, it costs nothing."""
+    end: Share = 1.0
+    """Fraction of the training after which the intrinsic term is off again and costs nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +175,10 @@ class PretrainConfig(TrainingConfig):
 class MocoV2Config(PretrainConfig):
     """Pre-train an encoder on unlabelled person crops: MoCo v2 with intra-identity regularisation."""
 
+    added_later: ClassVar[tuple[str, ...]] = (
+        *PretrainConfig.added_later,
+        *(f"{term}.{name}" for term in ("consistency", "intrinsic") for name in ("share", "begin", "end")),
+    )
     method: str = "moco-v2"
     """Name of the training method; the recipe chooses it."""
     contrast: Contrast = field(default_factory=Contrast)

@@ -1,8 +1,9 @@
 """Intra-identity (I2) regularisation: UP-ReID's two terms, for any base method.
 
 A base gives them an image embedding, the embeddings of regions, and a momentum encoder. The terms bring their views, their own
-state and the schedule of their weights. What a term means is a *reading* of the paper (`losses/consistency.py`,
+state, and the schedule of their weights. What a term means is a *reading* of the paper (`losses/consistency.py`,
 `losses/intrinsic.py`, docs/paper.md). A term that is not there costs nothing: its views are not made and its forward is not run.
+A term is on in those steps whose batch holds its views, and looks at those images that the views hold.
 """
 
 from collections.abc import Callable
@@ -13,11 +14,38 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from upreid.config.pretrain import Consistency, Intrinsic
-from upreid.data.augment import PATCH_PRESETS, Augmentation, OriginalView, PatchGrid, PatchView, ViewRequest
+from upreid.data.augment import (
+    PATCH_PRESETS,
+    Augmentation,
+    FirstOfGroups,
+    OriginalView,
+    PatchGrid,
+    PatchView,
+    ViewRequest,
+)
 from upreid.losses import consistency, intrinsic
 from upreid.methods.schedule import ramp
+from upreid.methods.shares import Part
 from upreid.models.keys import Queue
 from upreid.types import Views
+
+
+@dataclass(frozen=True, kw_only=True)
+class Occasion:
+    """The images of a batch that a term looks at, and the steps in which it is on; None: all of them."""
+
+    images: FirstOfGroups | None = None
+    steps: range | None = None
+
+    def weight(self, step: int, ramp_up: int) -> float:
+        """Return the factor on the term's weight: it grows from the first step of the term on."""
+        return ramp(step - (self.steps.start if self.steps else 0), ramp_up)
+
+    def words(self) -> str:
+        """Say which images and steps these are, where they are not all."""
+        images = f", {self.images.kept} images of each BatchNorm group" if self.images else ""
+        steps = f", in steps {self.steps.start} to {self.steps.stop - 1}" if self.steps is not None else ""
+        return images + steps
 
 
 class GlobalConsistency(nn.Module):
@@ -27,6 +55,7 @@ class GlobalConsistency(nn.Module):
         self,
         reading: str,
         *,
+        when: Occasion,
         weight: float,
         temperature: float,
         teacher_temperature: float,
@@ -36,7 +65,7 @@ class GlobalConsistency(nn.Module):
         seed: int,
     ) -> None:
         super().__init__()
-        self.name, self.reading = reading, consistency.READINGS[reading]
+        self.name, self.reading, self.when = reading, consistency.READINGS[reading], when
         self.weight, self.ramp_up = weight, ramp_up
         self.temperature, self.teacher_temperature = temperature, teacher_temperature
         self.originals = Queue(queue, embed_dim, seed=seed) if self.reading.anchors == "originals" else None
@@ -78,18 +107,19 @@ class IntrinsicContrast(nn.Module):
         preset: str,
         augmentation: Augmentation,
         ramp_up: int,
+        when: Occasion,
     ) -> None:
         super().__init__()
-        self.name, self.reading = reading, intrinsic.READINGS[reading]
+        self.name, self.reading, self.when = reading, intrinsic.READINGS[reading], when
         self.weight, self.ramp_up = weight, ramp_up
         self.temperature, self.hardest = temperature, hardest
         self.grid, self.of_map = PatchGrid(rows=rows, columns=columns), of_map
         self.preset, self.augmentation = preset, augmentation
 
-    def views(self, flip_probability: float) -> dict[str, ViewRequest]:
+    def views(self, flip_probability: float, when: Occasion) -> dict[str, ViewRequest]:
         """Name the two versions of the patches, in one piece where the network cuts them out of its map."""
         grid = PatchGrid(rows=1, columns=1) if self.of_map else self.grid
-        how = {"preset": self.augmentation, "grid": grid, "flip_probability": flip_probability}
+        how = {"preset": self.augmentation, "grid": grid, "flip_probability": flip_probability, **vars(when)}
         return {f"{version}_patches": PatchView(stream=f"patches-{version}", **how) for version in ("query", "key")}
 
     def loss(
@@ -108,7 +138,7 @@ class IntraIdentityTargets:
     """What the two terms compare with: the whole batch, all ranks together, without gradient."""
 
     originals: Float[Tensor, "images dim"] | None
-    patches: Float[Tensor, "images patches dim"] | None
+    patches: Float[Tensor, "some patches dim"] | None
 
 
 class IntraIdentity(nn.Module):
@@ -122,71 +152,78 @@ class IntraIdentity(nn.Module):
         """Name the views that the terms look at, beside those of the base; patches are mirrored as often as its views."""
         requests: dict[str, ViewRequest] = {}
         if self.consistency is not None:
-            requests["original"] = OriginalView()
+            requests["original"] = OriginalView(**vars(self.consistency.when))
         if self.intrinsic is not None:
-            requests |= self.intrinsic.views(flip_probability)
+            requests |= self.intrinsic.views(flip_probability, self.intrinsic.when)
         return requests
 
     def weights(self, step: int) -> dict[str, float]:
         """Return the weight of each term at this step."""
         terms = {"consistency": self.consistency, "intrinsic": self.intrinsic}
-        return {name: term.weight * ramp(step, term.ramp_up) for name, term in terms.items() if term is not None}
+        return {
+            name: term.weight * term.when.weight(step, term.ramp_up) for name, term in terms.items() if term is not None
+        }
+
+    def has_patches(self, batch: Views) -> bool:
+        """Tell whether the patch term is on in this batch."""
+        return self.intrinsic is not None and "query_patches" in batch
 
     def targets(
         self, batch: Views, embed: Callable[[Tensor], Tensor], embed_patches: Callable[[Tensor], Tensor]
     ) -> IntraIdentityTargets:
         """Embed originals and key patches with the base's momentum encoder; both functions return those of all ranks."""
         return IntraIdentityTargets(
-            originals=embed(batch["original"]) if self.consistency is not None else None,
-            patches=embed_patches(batch["key_patches"]) if self.intrinsic is not None else None,
+            originals=embed(batch["original"]) if self.consistency is not None and "original" in batch else None,
+            patches=embed_patches(batch["key_patches"]) if self.has_patches(batch) else None,
         )
 
     def losses(
         self,
         query: Float[Tensor, "part dim"],
-        query_patches: Float[Tensor, "part patches dim"] | None,
+        query_patches: Float[Tensor, "some patches dim"] | None,
         targets: IntraIdentityTargets,
-        own: Int64[Tensor, " part"],
+        part: Part,
         past_keys: Float[Tensor, "queue dim"],
     ) -> dict[str, Float[Tensor, ""]]:
-        """Return the named losses of the terms that are on, unweighted."""
+        """Return the named losses of the terms that are on, unweighted, for one part of the batch."""
         losses: dict[str, Tensor] = {}
-        if self.consistency is not None:
-            assert targets.originals is not None
-            losses["consistency"] = self.consistency.loss(query, targets.originals, own, past_keys)
-        if self.intrinsic is not None:
-            assert query_patches is not None
+        if self.consistency is not None and targets.originals is not None:
+            count = len(targets.originals) // part.world.size
+            own, some = part.places(count, query.device), part.first(query, count)
+            losses["consistency"] = self.consistency.loss(some, targets.originals, own, past_keys)
+        if self.intrinsic is not None and query_patches is not None:
             assert targets.patches is not None
+            own = part.places(len(targets.patches) // part.world.size, query.device)
             losses["intrinsic"] = self.intrinsic.loss(query_patches, targets.patches, own)
         return losses
 
     @torch.no_grad()
     def push(self, targets: IntraIdentityTargets) -> None:
         """Remember the originals of this step, after the losses: an image's own original is never a past one."""
-        if self.consistency is not None and self.consistency.originals is not None:
-            assert targets.originals is not None
+        if self.consistency is not None and self.consistency.originals is not None and targets.originals is not None:
             self.consistency.originals.push(targets.originals)
 
     def explanation(self) -> str:
         """Return the two terms in words."""
         image, patch = "no consistency", "no intrinsic"
         if (term := self.consistency) is not None:
-            image = f"consistency {term.name} x {term.weight:g}"
+            image = f"consistency {term.name} x {term.weight:g}{term.when.words()}"
         if (term := self.intrinsic) is not None:
             where = "the map" if term.of_map else "pixels"
             cut = f"on {term.grid.rows}x{term.grid.columns} patches of {where}, {term.preset}"
-            patch = f"intrinsic {term.name} x {term.weight:g} {cut}"
+            patch = f"intrinsic {term.name} x {term.weight:g} {cut}{term.when.words()}"
         return f"{image}, {patch}"
 
 
 def consistency_of(
-    wanted: Consistency, steps_per_epoch: int, *, queue: int, embed_dim: int, seed: int
+    wanted: Consistency, steps_per_epoch: int, when: Occasion, *, queue: int, embed_dim: int, seed: int
 ) -> GlobalConsistency | None:
     """Make the image term of a configuration, or None at weight 0."""
     if wanted.weight == 0:
         return None
     return GlobalConsistency(
         wanted.reading,
+        when=when,
         weight=wanted.weight,
         temperature=wanted.temperature,
         teacher_temperature=wanted.teacher_temperature,
@@ -197,7 +234,7 @@ def consistency_of(
     )
 
 
-def intrinsic_of(wanted: Intrinsic, steps_per_epoch: int) -> IntrinsicContrast:
+def intrinsic_of(wanted: Intrinsic, steps_per_epoch: int, when: Occasion) -> IntrinsicContrast:
     """Make the patch term of a configuration, whatever its weight."""
     return IntrinsicContrast(
         wanted.reading,
@@ -209,5 +246,6 @@ def intrinsic_of(wanted: Intrinsic, steps_per_epoch: int) -> IntrinsicContrast:
         of_map=wanted.source == "map",
         preset=wanted.preset,
         augmentation=PATCH_PRESETS[wanted.preset],
+        when=when,
         ramp_up=round(wanted.ramp_up_epochs * steps_per_epoch),
     )

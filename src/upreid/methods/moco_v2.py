@@ -16,24 +16,25 @@ from torch.nn import functional as F
 
 from upreid.config.pretrain import MocoV2Config
 from upreid.data.augment import PRESETS, Augmentation, OriginalView, StrongView, ViewRequest
-from upreid.errors import InputError
-from upreid.losses import intrinsic
 from upreid.losses.contrast import info_nce
 from upreid.methods.intra_identity import (
     IntraIdentity,
     IntraIdentityTargets,
     IntrinsicContrast,
+    Occasion,
     consistency_of,
     intrinsic_of,
 )
-from upreid.methods.method import Method, rows_of
-from upreid.methods.pretraining import Setup, header_of, seeded_backbone
-from upreid.models.backbone import feature_map, feature_size, map_size, num_features
-from upreid.models.batchnorm import group_batch_norm, sync_batch_norm
+from upreid.methods.method import Method
+from upreid.methods.moco_parts import batch_norm_line, check, network_of, occasion, queue_warning, regions
+from upreid.methods.pretraining import Setup, header_of
+from upreid.methods.shares import Part
+from upreid.models.backbone import feature_map
+from upreid.models.batchnorm import regrouped
 from upreid.models.encoder import Encoder
 from upreid.models.header import EncoderHeader
 from upreid.models.keys import Queue, follow, momentum_copy
-from upreid.models.network import Network, Projector
+from upreid.models.network import Network, groups_of
 from upreid.runtime.distributed import ALONE, World, gather
 from upreid.runtime.seed import permutation
 from upreid.types import Views
@@ -92,6 +93,16 @@ class MocoV2(Method):
         strong = StrongView(preset=self.view)
         return {"query": strong, "key": strong, **self.intra_identity.views(self.view.flip_probability)}
 
+    def phase(self, step: int) -> bool:
+        """Let the patch head learn in those steps only in which there are patches: several ranks must know what learns."""
+        term, head = self.intra_identity.intrinsic, self.student.patch_head
+        if term is None or head is None or term.when.steps is None:
+            return False
+        learns = step in term.when.steps
+        changes = any(parameter.requires_grad != learns for parameter in head.parameters())
+        head.requires_grad_(learns)
+        return changes
+
     def before_update(self, step: int) -> None:
         """Let the momentum copy follow."""
         del step
@@ -100,48 +111,68 @@ class MocoV2(Method):
     @torch.no_grad()
     def targets(self, batch: Views, step: int) -> MocoTargets:
         """Keys, originals and key patches through the momentum copy, each in a forward of its own."""
-        keys = self.embed_shuffled(batch["key"], step)
-        extra = self.intra_identity.targets(batch, lambda images: self.embed_shuffled(images, step), self.embed_patches)
-        return MocoTargets(keys, extra)
+        rows = len(batch["key"])
+        whole = self.part(slice(0, rows // self.accumulate), rows)
 
-    def embed_shuffled(self, images: Float[Tensor, "batch 3 height width"], step: int) -> Float[Tensor, "images dim"]:
+        def originals(images: Tensor) -> Tensor:
+            return self.embed_shuffled(images, step, whole.norm_groups(len(images)))
+
+        def patches(pictures: Tensor) -> Tensor:
+            return self.embed_patches(pictures, whole.norm_groups(len(pictures)))
+
+        keys = self.embed_shuffled(batch["key"], step)
+        return MocoTargets(keys, self.intra_identity.targets(batch, originals, patches))
+
+    def part(self, rows: slice, batch: int) -> Part:
+        """Say which part of this rank's batch some rows are."""
+        return Part(rows=rows, batch=batch, groups=groups_of(self.student.backbone), world=self.world)
+
+    def embed_shuffled(
+        self, images: Float[Tensor, "batch 3 height width"], step: int, groups: int | None = None
+    ) -> Float[Tensor, "images dim"]:
         """Embed this rank's images with the momentum copy; return the embeddings of all ranks' images.
 
         Shuffle-BN (MoCo, section 3.3): the ranks exchange images, each encodes a random share, and the
         embeddings go back to their places. In one process the shares are BatchNorm groups.
         """
         if not self.shuffles:
-            return gather(self.embed(images), self.world)
+            return gather(self.embed(images, groups), self.world)
         images = gather(images, self.world)
         order = torch.from_numpy(permutation(self.seed, step, len(images), purpose="shuffle"))
         order = order.to(images.device, non_blocking=True)
         images = images[order[self.world.share(len(order))]]
-        return gather(self.embed(images), self.world)[order.argsort()]
+        return gather(self.embed(images, groups), self.world)[order.argsort()]
 
-    def embed(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
-        """Run the momentum copy in as many parts as the queries will be."""
-        return torch.cat([self.teacher(part, None)[0] for part in images.chunk(self.accumulate)])
+    def embed(
+        self, images: Float[Tensor, "batch 3 height width"], groups: int | None = None
+    ) -> Float[Tensor, "batch dim"]:
+        """Run the momentum copy in as many parts as the queries will be, in as many BatchNorm groups or in `groups`."""
+        with regrouped(self.teacher.backbone, groups):
+            return torch.cat([self.teacher(part, None)[0] for part in images.chunk(self.accumulate)])
 
     def embed_patches(
-        self, patches: Float[Tensor, "batch patches 3 height width"]
+        self, patches: Float[Tensor, "batch patches 3 height width"], groups: int | None
     ) -> Float[Tensor, "images parts dim"]:
         """Embed this rank's patches with the momentum copy; return those of all ranks."""
         parts = patches.chunk(self.accumulate)
-        return gather(torch.cat([self.teacher(None, part)[1] for part in parts]), self.world)
+        return gather(torch.cat([self.teacher(None, part, groups)[1] for part in parts]), self.world)
 
     def inputs(self, batch: Views, part: slice) -> tuple[Any, ...]:
-        """Queries, and their patches where a term looks at them."""
-        patches = batch["query_patches"][part] if self.intra_identity.intrinsic is not None else None
-        return batch["query"][part], patches
+        """Queries, and the patches of their images where a term looks at them."""
+        query = batch["query"][part]
+        if not self.intra_identity.has_patches(batch):
+            return query, None
+        patches, rows = batch["query_patches"], self.part(part, len(batch["query"]))
+        return query, patches[rows.of_view(len(patches))], rows.norm_groups(len(patches))
 
     def losses(self, outputs: Any, batch: Views, targets: MocoTargets, part: slice) -> dict[str, Float[Tensor, ""]]:
         """Compare queries with their keys, and what the terms compare."""
-        del batch
         query, query_patches = outputs
-        own = rows_of(part, self.world.share(len(targets.keys)).start, query.device)
-        past = self.keys.keys
+        count, past = len(batch["query"]), self.keys.keys
+        rows = self.part(part, count)
+        own = rows.places(count, query.device)
         contrast = info_nce(query, targets.keys[own], past, temperature=self.temperature)
-        extra = self.intra_identity.losses(query, query_patches, targets.intra_identity, own, past)
+        extra = self.intra_identity.losses(query, query_patches, targets.intra_identity, rows, past)
         return {"contrast": contrast, **extra}
 
     def weights(self, step: int) -> Mapping[str, float]:
@@ -166,7 +197,7 @@ class MocoV2(Method):
     def diagnosis_views(self) -> Mapping[str, ViewRequest]:
         """Two strong views, the original and patches, whatever the terms are."""
         self.student.regions = regions(self.header, self.probe, self.student.backbone)
-        strong, patches = StrongView(preset=self.view), self.probe.views(self.view.flip_probability)
+        strong, patches = StrongView(preset=self.view), self.probe.views(self.view.flip_probability, Occasion())
         return {"query": strong, "key": strong, "original": OriginalView(), **patches}
 
     def diagnosis_protocol(self) -> dict[str, Any]:
@@ -209,36 +240,25 @@ class MocoV2(Method):
 
 
 def step_cost(config: MocoV2Config) -> float:
-    """Return the cost of a step in forwards of its images, a backward being two: MoCo 4, originals 1, patches 4 more."""
-    return 4.0 + (config.consistency.weight > 0) + 4.0 * (config.intrinsic.weight > 0)
+    """Return the mean cost of a step in forwards of its images, a backward being two: MoCo 4, originals 1, patches 4 more.
 
-
-def check(config: MocoV2Config, setup: Setup) -> None:
-    """Raise InputError for settings that contradict each other, the device, or the number of processes."""
-    model, term = config.model, config.intrinsic
-    if model.sync_bn and model.bn_groups > 1:
-        raise InputError(
-            f"--model.sync-bn shares statistics, --model.bn-groups {model.bn_groups} splits them; choose one"
-        )
-    if model.sync_bn and setup.device.type == "cpu":
-        raise InputError(
-            "--model.sync-bn works on GPUs only, and this run is on cpu; say --model.no-sync-bn (shuffle-BN is on)"
-        )
-    if term.weight > 0:
-        count = intrinsic.READINGS[term.reading].num_negatives
-        available = count(term.rows * term.columns, term.columns, config.train.batch)
-        intrinsic.check_negatives(available, term.hardest)
+    Each term counts with its share of the batch and of the training.
+    """
+    image, patch = config.consistency, config.intrinsic
+    originals = (image.weight > 0) * image.share * (image.end - image.begin)
+    return 4.0 + originals + 4.0 * (patch.weight > 0) * patch.share * (patch.end - patch.begin)
 
 
 def build(config: MocoV2Config, setup: Setup) -> MocoV2:
     """Make the method of a configuration, with the weights of `train.seed`."""
     check(config, setup)
     sizes = {"queue": config.contrast.queue, "embed_dim": config.model.embed_dim, "seed": config.train.seed + 1}
-    image_term = consistency_of(config.consistency, setup.steps_per_epoch, **sizes)
-    patch_term = intrinsic_of(config.intrinsic, setup.steps_per_epoch)
+    occasions = [occasion(name, config, setup) for name in ("consistency", "intrinsic")]
+    image_term = consistency_of(config.consistency, setup.steps_per_epoch, occasions[0], **sizes)
+    patch_term = intrinsic_of(config.intrinsic, setup.steps_per_epoch, occasions[1])
     shares = setup.world.size * config.model.bn_groups * config.train.accumulate
     return MocoV2(
-        network(config, patch_term if config.intrinsic.weight else None),
+        network_of(config, patch_term if config.intrinsic.weight else None),
         header_of(config),
         view=PRESETS[config.augment.preset],
         intra_identity=IntraIdentity(image_term, patch_term if config.intrinsic.weight else None),
@@ -254,51 +274,3 @@ def build(config: MocoV2Config, setup: Setup) -> MocoV2:
         warning=queue_warning(config.contrast.queue, setup.num_images),
         world=setup.world,
     )
-
-
-def network(config: MocoV2Config, term: IntrinsicContrast | None) -> Network:
-    """Make backbone and heads; a patch head and the cutting of the map only where there is a term for patches."""
-    backbone = seeded_backbone(config)
-    dim = num_features(backbone)
-    heads = [Projector(dim, dim, config.model.embed_dim) for _ in range(2)]  # both drawn: a weight of 0 moves no seed
-    if term is None:
-        net = Network(backbone, heads[0], None)
-    else:
-        net = Network(backbone, heads[0], heads[1], regions(header_of(config), term, backbone))
-    return sync_batch_norm(net) if config.model.sync_bn else group_batch_norm(net, config.model.bn_groups)
-
-
-def regions(header: EncoderHeader, term: IntrinsicContrast, backbone: nn.Module) -> tuple[int, int] | None:
-    """Return rows and columns that the feature map is cut in, or None where pixels are cut.
-
-    Raises InputError where the backbone cannot take the patches, or the grid does not divide its map.
-    """
-    name, size = header.backbone, (header.height, header.width)
-    if not term.of_map:
-        feature_size(backbone, name, *term.grid.patch_size(*size))
-        return None
-    term.grid.patch_size(*map_size(backbone, name, *size), what="a feature map")
-    return term.grid.rows, term.grid.columns
-
-
-def queue_warning(queue: int, num_images: int) -> str:
-    """Say where the queue is too long for the images; an empty text where it is not."""
-    half = num_images // 2
-    if queue <= half:
-        return ""
-    return (
-        f"warning: the queue of {queue} keys holds more than half of the {num_images} images "
-        f"({half}); an image then often meets its own older key as a negative (lower --contrast.queue)"
-    )
-
-
-def batch_norm_line(config: MocoV2Config, world: World) -> str:
-    """Say which protection against the BatchNorm leak is on."""
-    groups = config.model.bn_groups * config.train.accumulate
-    if config.model.sync_bn:
-        return f"statistics over all {world.size} processes (SyncBN), keys not shuffled"
-    if world.size > 1:
-        return f"shuffle-BN over {world.size} processes x {groups} groups"
-    if groups > 1:
-        return f"one process, {groups} groups with permuted keys"
-    return "one process, one group: query and key share statistics (--model.bn-groups 4 avoids it)"

@@ -32,6 +32,12 @@ def preprocess(config: PretrainConfig) -> Preprocess:
     return Preprocess(height=wanted.height, width=wanted.width, mean=wanted.mean, std=wanted.std)
 
 
+def num_steps(config: PretrainConfig, steps_per_epoch: int) -> int:
+    """Return the length of a pre-training in steps."""
+    train = config.train
+    return train.steps if train.steps is not None else max(round(train.epochs * steps_per_epoch), 1)
+
+
 def seeded_backbone(config: PretrainConfig) -> nn.Module:
     """Make the backbone with the weights of `train.seed`; heads that are made next continue its random numbers."""
     torch.manual_seed(config.train.seed)

@@ -26,6 +26,11 @@ def staircase(step: int, *, milestones: tuple[int, ...], factor: float = 0.1) ->
     return factor ** sum(step >= milestone for milestone in milestones)
 
 
+def window(begin: float, end: float, total: int) -> range:
+    """Return the steps between two fractions of a training."""
+    return range(round(begin * total), round(end * total))
+
+
 def ramp(step: int, length: int) -> float:
     """Factor on a loss weight: linear from 0 to 1 over `length` steps; 1 at once where `length` is 0."""
     return 1.0 if length == 0 else min(step / length, 1.0)

@@ -99,6 +99,20 @@ def sync_batch_norm(module: Part) -> Part:
 
 
 @contextmanager
+def regrouped(module: nn.Module, groups: int | None) -> Iterator[None]:
+    """Normalise by so many groups for a while, for a forward of another number of images; None changes nothing."""
+    norms = [norm for norm in module.modules() if isinstance(norm, GroupedBatchNorm)] if groups is not None else []
+    before = [norm.groups for norm in norms]
+    for norm in norms:
+        norm.groups = groups or 1
+    try:
+        yield
+    finally:
+        for norm, own in zip(norms, before, strict=True):
+            norm.groups = own
+
+
+@contextmanager
 def untracked(module: nn.Module) -> Iterator[None]:
     """Leave the running statistics of every BatchNorm in `module` alone, in training forwards too."""
     norms = [norm for norm in module.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]

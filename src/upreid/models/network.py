@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from upreid.models.backbone import feature_map
-from upreid.models.batchnorm import GroupedBatchNorm, untracked
+from upreid.models.batchnorm import GroupedBatchNorm, regrouped, untracked
 
 
 class Projector(nn.Sequential):
@@ -44,11 +44,13 @@ class Network(nn.Module):
         self,
         images: Float[Tensor, "batch 3 height width"] | None,
         patches: Float[Tensor, "images patches 3 patch_height patch_width"] | None,
+        patch_groups: int | None = None,
     ) -> tuple[Float[Tensor, "batch dim"] | None, Float[Tensor, "images parts dim"] | None]:
         """Embed images, patches, or both, each in a forward of its own.
 
         BatchNorm groups are contiguous parts of the images. Patches are normalised by statistics of patches, which
-        never enter the running statistics: those belong to whole images, and the exported encoder uses them.
+        never enter the running statistics: those belong to whole images, and the exported encoder uses them. `patch_groups` is
+        the number of BatchNorm groups of the patches where it is not that of the images.
         """
         image_embedding = patch_embedding = None
         if images is not None:
@@ -57,7 +59,8 @@ class Network(nn.Module):
             image_embedding = self.image_head(features)
         if patches is not None:
             assert self.patch_head is not None
-            patch_embedding = self.patch_head(self.patch_features(patches))
+            with regrouped(self.backbone, patch_groups):
+                patch_embedding = self.patch_head(self.patch_features(patches))
         return image_embedding, patch_embedding
 
     def patch_features(

@@ -40,8 +40,10 @@ class Recorder:
         self.last: dict[str, float] = {}
 
     def add(self, step: int, lr: float, losses: dict[str, Tensor]) -> None:
-        """Note a step's losses; every tenth call reads what has gathered."""
-        self.names = list(losses)
+        """Note a step's losses; what has gathered is read at every tenth call, and where other losses begin."""
+        if list(losses) != self.names:
+            self.read()
+            self.names = list(losses)
         self.waiting.append((step, lr, torch.stack(list(losses.values()))))
         if len(self.waiting) >= STEPS_BETWEEN_READS:
             self.read()

@@ -80,8 +80,14 @@ def make_optimiser(
     weight_decay: float,
     momentum: float = 0.9,
 ) -> torch.optim.Optimizer:
-    """SGD with momentum, Adam (weight decay as an L2 penalty) or AdamW (decoupled), fused into one kernel."""
+    """SGD with momentum, Adam (weight decay as an L2 penalty) or AdamW (decoupled), fused into one kernel.
+
+    Momentum begins at 0, which is where SGD begins: its kernel cannot take parameters that begin to learn later than others.
+    """
     if name == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+        optimiser = torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+        for parameter in parameters if momentum else ():
+            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return optimiser
     kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
     return kind(parameters, lr=lr, weight_decay=weight_decay, fused=True)

@@ -1,7 +1,7 @@
 """From a batch of decoded originals to the views of one training step, on the device of the batch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -29,7 +29,29 @@ PIXELS_PER_CHUNK = 2**19
 
 
 @dataclass(frozen=True, kw_only=True)
-class StrongView:
+class FirstOfGroups:
+    """The first `kept` images of each of `groups` contiguous parts of a batch."""
+
+    groups: int
+    kept: int
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Select these rows of a tensor with a row for each image."""
+        return rows.unflatten(0, (self.groups, -1))[:, : self.kept].flatten(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What every request may restrict: the images that a view is made of, and the steps in which it is made."""
+
+    images: FirstOfGroups | None = None
+    """Images of the batch that the view is made of; all of them where not given."""
+    steps: range | None = None
+    """Steps of the training in which the view is made; every step where not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrongView(Request):
     """Asks for a view that is cropped, resized and mirrored at random, and changed in appearance."""
 
     preset: Augmentation
@@ -40,12 +62,12 @@ class StrongView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OriginalView:
+class OriginalView(Request):
     """Asks for the picture as evaluation sees it: resized and normalised, nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PatchView:
+class PatchView(Request):
     """Asks for local patches of the original; mirrored or not once per image, then each is changed in appearance by itself.
 
     All patch views of an image are mirrored alike, so that a position means the same part of the body in each.
@@ -86,17 +108,18 @@ class Augment:
         views: Views = {}
         for name, request in self.requests.items():
             if isinstance(request, StrongView):
-                views[name] = self._view(batch, name, request)
-        if len(views) == len(self.requests):
-            return views
-        whole = self._whole(batch)
-        for name, request in self.requests.items():
-            if isinstance(request, PatchView):
-                views[name] = self._patches(batch, whole, request)
-        for name, request in self.requests.items():  # after the patches: normalising overwrites `whole`
-            if isinstance(request, OriginalView):
-                views[name] = normalise(whole, self.preprocess.mean, self.preprocess.std)
-                break
+                views[name] = self._view(chosen(batch, request.images), name, request)
+        others = {name: request for name, request in self.requests.items() if name not in views}
+        for images in dict.fromkeys(request.images for request in others.values()):
+            some = chosen(batch, images)
+            whole = self._whole(some)
+            wanted = {name: request for name, request in others.items() if request.images == images}
+            for name, request in wanted.items():
+                if isinstance(request, PatchView):
+                    views[name] = self._patches(some, whole, request)
+            originals = [name for name, request in wanted.items() if isinstance(request, OriginalView)]
+            if originals:  # after the patches: normalising overwrites `whole`
+                views |= dict.fromkeys(originals, normalise(whole, self.preprocess.mean, self.preprocess.std))
         return views
 
     def _whole(self, batch: ImageBatch) -> Images:
@@ -142,6 +165,14 @@ class Augment:
             return apply_appearance(tiles.flatten(0, 1), part(appearance, flat), self.preprocess).view(tiles.shape)
 
         return torch.cat([make(some) for some in _chunks(whole, whole[0, 0].numel())])
+
+
+def chosen(batch: ImageBatch, images: FirstOfGroups | None) -> ImageBatch:
+    """Return the batch of some of the images; their random numbers stay theirs."""
+    if images is None:
+        return batch
+    fields = {name: images.of(getattr(batch, name)) for name in ("pixels", "extents", "file_sizes", "indices")}
+    return replace(batch, **fields)
 
 
 def spans_of_crops(

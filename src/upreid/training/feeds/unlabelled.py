@@ -1,6 +1,7 @@
 """Unlabelled images of any source, augmented into the views that a method asks for."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from upreid.data.augment import Augment, ViewRequest
@@ -83,11 +84,24 @@ class UnlabelledFeed:
         self.steps_per_epoch = len(source) // batch
         self.compute, self.world = compute, world
         self.unreadable_share, self.patience = unreadable_share, patience
-        self.preprocess, self.augment = preprocess, Augment(views, preprocess=preprocess, seed=seed)
+        self.preprocess, self.views = preprocess, dict(views)
+        self.augment = self.augment_at(0)
         self.ledger = SkipLedger(len(source), unreadable_share)
 
+    def augment_at(self, step: int) -> Augment:
+        """Make the views of a step: a view that is not asked for in this step costs nothing."""
+        asked = {name: view for name, view in self.views.items() if view.steps is None or step in view.steps}
+        return Augment(asked, preprocess=self.preprocess, seed=self.seed)
+
     def batches(self, first: int, last: int) -> Iterator[Loaded]:
-        """Yield this rank's batches of the steps from `first` to `last`."""
+        """Yield this rank's batches of the steps from `first` to `last`; a new loader begins where the views change."""
+        changes = {step for view in self.views.values() if view.steps for step in (view.steps.start, view.steps.stop)}
+        for begin, end in pairwise(sorted({first, last, *(step for step in changes if first < step < last)})):
+            self.augment = self.augment_at(begin)  # also for `prepare`, which follows each batch
+            yield from self.loader(begin, end)
+
+    def loader(self, first: int, last: int) -> Iterator[Loaded]:
+        """Return this rank's batches of steps that have the same views."""
         order = StepBatches(self.num_images, self.batch, seed=self.seed, first=first, last=last, world=self.world)
         size = {"height": self.preprocess.height, "width": self.preprocess.width}
         on_cpu = self.compute.device.type == "cpu"
