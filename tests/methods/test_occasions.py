@@ -10,39 +10,15 @@ import torch
 from torch import nn
 
 from upreid.cli import main
-from upreid.commands.pretrain import method_of
-from upreid.config.command_line import parse
-from upreid.config.pretrain import MocoV2Config
-from upreid.config.recipe import read_recipe
 from upreid.errors import InputError
 from upreid.losses.intrinsic import i_d
 from upreid.methods import step_cost
-from upreid.methods.moco_v2 import MocoV2
 from upreid.methods.pretraining import Setup
 from upreid.models.batchnorm import GroupedBatchNorm
 from upreid.runtime.distributed import World
-from upreid.types import Views
 
-SETUP = Setup(device=torch.device("cpu"), num_images=1000, steps_per_epoch=10)
-NARROW = ["--model.channels", "4", "--model.embed-dim", "16", "--contrast.queue", "32"]
-
-
-def config(*flags: str) -> MocoV2Config:
-    words = ["--recipe", "laptop", *read_recipe("laptop", "pretrain"), "--data.root", "images", "--out", "run"]
-    return parse(MocoV2Config, [*words, *NARROW, *flags], program="pretrain")
-
-
-def made(*flags: str, setup: Setup = SETUP) -> MocoV2:
-    method = method_of(config(*flags), setup)
-    assert isinstance(method, MocoV2)
-    return method
-
-
-def noise(method: MocoV2, batch: int) -> Views:
-    numbers = torch.Generator().manual_seed(3)
-    views: Views = {name: torch.randn(batch, 3, 64, 32, generator=numbers) for name in ("query", "key", "original")}
-    views |= {name: torch.randn(batch, 1, 3, 64, 32, generator=numbers) for name in ("query_patches", "key_patches")}
-    return {name: view.images.of(views[name]) if view.images else views[name] for name, view in method.views().items()}
+SCHEDULES = ["--intrinsic.end", "0.4", "--consistency.begin", "0.6", "--consistency.share", "0.5"]
+LATER = ["--intrinsic.begin", "0.5", "--consistency.end", "0.75"]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +32,7 @@ def noise(method: MocoV2, batch: int) -> Views:
     ],
 )
 def test_groups_of_a_share_are_no_smaller_than_those_of_the_batch(
-    flags: list[str], batch: int, groups: int, sizes: list[int]
+    flags: list[str], batch: int, groups: int, sizes: list[int], made, noise
 ) -> None:
     method = made(*flags, "--consistency.share", flags[-1])
     norm = next(part for part in method.student.modules() if isinstance(part, GroupedBatchNorm))
@@ -72,7 +48,7 @@ def test_groups_of_a_share_are_no_smaller_than_those_of_the_batch(
     assert norm.groups == groups
 
 
-def test_the_terms_look_at_the_first_images_of_each_group_and_at_no_others() -> None:
+def test_the_terms_look_at_the_first_images_of_each_group_and_at_no_others(made, noise) -> None:
     flags = ["--consistency.reading", "g-cos", "--intrinsic.reading", "i-d", "--train.batch", "64"]
     method = made(*flags, "--consistency.share", "0.5", "--intrinsic.share", "0.25")
     views = noise(method, 64)
@@ -100,8 +76,8 @@ def test_the_terms_look_at_the_first_images_of_each_group_and_at_no_others() -> 
         (["--consistency.begin", "1"], 1, r"--consistency\.begin 1 .*none of the 400 steps"),
     ],
 )
-def test_a_term_without_enough_images_or_steps_is_refused(flags: list[str], size: int, words: str) -> None:
-    setup = Setup(device=SETUP.device, num_images=1000, steps_per_epoch=10, world=World(rank=0, size=size))
+def test_a_term_without_enough_images_or_steps_is_refused(flags: list[str], size: int, words: str, made) -> None:
+    setup = Setup(device=torch.device("cpu"), num_images=1000, steps_per_epoch=10, world=World(rank=0, size=size))
     with pytest.raises(InputError, match=words) as caught:
         made(*flags, setup=setup)
     assert "\n" not in str(caught.value)
@@ -110,7 +86,7 @@ def test_a_term_without_enough_images_or_steps_is_refused(flags: list[str], size
 @pytest.mark.parametrize(
     "flags", [["--intrinsic.share", "0"], ["--consistency.share", "1.5"], ["--intrinsic.end", "0"]]
 )
-def test_shares_and_fractions_have_ranges(flags: list[str]) -> None:
+def test_shares_and_fractions_have_ranges(flags: list[str], config) -> None:
     with pytest.raises(InputError, match=f"{flags[0]} got '{flags[1]}'"):
         config(*flags)
 
@@ -125,29 +101,19 @@ def test_shares_and_fractions_have_ranges(flags: list[str]) -> None:
         (["--intrinsic.end", "0.25", "--consistency.begin", "0.5"], 5.5),
     ],
 )
-def test_a_step_costs_what_its_shares_and_schedules_leave_of_it(flags: list[str], cost: float) -> None:
+def test_a_step_costs_what_its_shares_and_schedules_leave_of_it(flags: list[str], cost: float, config) -> None:
     assert step_cost(config(*flags)) == pytest.approx(cost)
 
 
-def test_the_log_says_which_images_and_steps_a_term_has() -> None:
+def test_the_log_says_which_images_and_steps_a_term_has(made) -> None:
     lines = made("--consistency.share", "0.25", "--intrinsic.begin", "0.5", "--train.steps", "100").explanations()
     assert any("g-key x 1, 4 images of each BatchNorm group" in line for line in lines)
     assert any("jitter, in steps 50 to 99" in line for line in lines)
 
 
-SETTLED = ["--train.threads", "1", "--train.workers", "0", "--train.device", "cpu", "--train.steps", "12"]
-SMALL = ["--train.batch", "8", "--model.bn-groups", "2", "--train.save-every", "2", "--train.keep-states", "9"]
-SCHEDULES = ["--intrinsic.end", "0.4", "--consistency.begin", "0.6", "--consistency.share", "0.5"]
-LATER = ["--intrinsic.begin", "0.5", "--consistency.end", "0.75"]
-
-
-def train(pictures: Path, out: Path, *flags: str) -> int:
-    where = ["--data.root", str(pictures), "--out", str(out)]
-    return main(["pretrain", "laptop", *where, *NARROW, *SETTLED, *SMALL, *flags])
-
-
+@pytest.mark.slow
 def test_a_term_is_on_in_its_steps_only_and_a_run_resumes_bit_for_bit_before_between_and_after(
-    pictures: Path, tmp_path: Path
+    pictures: Path, tmp_path: Path, train
 ) -> None:
     assert train(pictures, tmp_path / "later", *LATER) == 0
     lines = [json.loads(line) for line in (tmp_path / "later" / "metrics.jsonl").read_text().splitlines()]
@@ -168,7 +134,7 @@ def test_a_term_is_on_in_its_steps_only_and_a_run_resumes_bit_for_bit_before_bet
 
 
 def test_a_step_without_a_term_encodes_no_picture_of_it(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train
 ) -> None:
     encoded: list[int] = []
     forward = nn.Conv2d.forward
@@ -185,12 +151,12 @@ def test_a_step_without_a_term_encodes_no_picture_of_it(
 
 @pytest.mark.ranks
 @pytest.mark.slow
-def test_two_ranks_agree_on_what_learns_where_a_term_begins_and_ends(pictures: Path, tmp_path: Path) -> None:
+def test_two_ranks_agree_on_what_learns_where_a_term_begins_and_ends(pictures: Path, tmp_path: Path, short) -> None:
     runs = []
     for number, flags in enumerate([SCHEDULES, LATER]):
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "upreid"]
         where = ["pretrain", "laptop", "--data.root", str(pictures), "--out", str(tmp_path / f"{number}")]
-        words = [sys.executable, *launch, *where, *NARROW, *SETTLED, *SMALL, *flags]
+        words = [sys.executable, *launch, *where, *short, *flags]
         done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
         runs.append([json.loads(line) for line in (tmp_path / f"{number}" / "metrics.jsonl").read_text().splitlines()])

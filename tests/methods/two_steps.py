@@ -34,7 +34,10 @@ def views_of(step: int, world: World, grid: PatchGrid) -> Views:
     query, key, original = (noise(3, HEIGHT, WIDTH) for _ in range(3))
     patches = [noise(grid.num_patches, 3, *grid.patch_size(HEIGHT, WIDTH)) for _ in range(2)]
     whole = {"query": query, "key": key, "original": original}
-    return {**whole, "query_patches": patches[0], "key_patches": patches[1]}
+    boxes = torch.tensor([[[0.0, 0.1, 0.8, 0.9], [0.2, 1.0, 1.0, 0.0]], [[0.0, 0.0, 0.4, 1.0], [0.6, 0.0, 1.0, 1.0]]])
+    query_box, key_box = boxes[torch.arange(BATCH) % 5 // 4].double().unbind(dim=1)  # every fifth pair is apart
+    places = {"query_box": query_box[share], "key_box": key_box[share]}
+    return {**whole, "query_patches": patches[0], "key_patches": patches[1], **places}
 
 
 def main(out: Path, flags: list[str]) -> None:

@@ -21,7 +21,8 @@ from upreid.ranges import (
 
 ConsistencyReading = Literal["g-queue", "g-batch", "g-cos", "g-pos", "g-key", "g-rel"]
 IntrinsicReading = Literal["i-a", "i-b", "i-c", "i-d"]
-PatchSource = Literal["pixels", "map"]
+PatchSource = Literal["pixels", "map", "views"]
+KeySource = Literal["view", "original"]
 PatchPreset = Literal["mild", "jitter"]
 AugmentPreset = Literal["luperson", "luperson-jitter", "person", "person-jitter"]
 
@@ -78,6 +79,8 @@ class Contrast:
     """Number of past keys that serve as negatives."""
     momentum: ShareOrZero = 0.999
     """Share of its own weights that the momentum encoder keeps at every step."""
+    key: KeySource = "view"
+    """Image that a query finds: the second augmented view, or the original, which then serves the consistency term too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +118,7 @@ class Intrinsic:
     hardest: Count | None = None
     """Number of most similar negatives that hard mining keeps; by default all are kept."""
     source: PatchSource = "map"
-    """Source of the patches: the picture, each patch encoded by itself, or the last feature map of the whole picture."""
+    """Source of the patches: pixels of the picture, its feature map, or the maps of the two views where their crops overlap."""
     rows: Count = 4
     """Number of rows of the grid that the source is cut on."""
     columns: Count = 2
@@ -177,6 +180,7 @@ class MocoV2Config(PretrainConfig):
 
     added_later: ClassVar[tuple[str, ...]] = (
         *PretrainConfig.added_later,
+        "contrast.key",
         *(f"{term}.{name}" for term in ("consistency", "intrinsic") for name in ("share", "begin", "end")),
     )
     method: str = "moco-v2"

@@ -10,6 +10,7 @@ signature:
 - `own` is the place of each query image among the `images`, [batch].
 - `hardest` is the number of most similar negatives that each patch keeps; None keeps all.
 - `columns` is the number of columns of the patch grid, whose patches are numbered along the rows.
+- `weights` are those of the images in the mean; by default all count alike.
 
 All vectors have unit length.
 """
@@ -33,6 +34,7 @@ def i_a(
     temperature: float,
     hardest: int | None,
     columns: int,
+    weights: Float[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """Find the same patch in the other version, among the patches of the same image.
 
@@ -46,7 +48,7 @@ def i_a(
     similarity = within(query, key, own)
     patches = similarity.shape[1]
     is_negative = ~torch.eye(patches, dtype=torch.bool, device=similarity.device)
-    return contrast(similarity, is_negative, patches - 1, temperature, hardest)
+    return contrast(similarity, is_negative, patches - 1, temperature, hardest, weights)
 
 
 def i_b(
@@ -57,6 +59,7 @@ def i_b(
     temperature: float,
     hardest: int | None,
     columns: int,
+    weights: Float[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """Keep the patches of an image together: the least similar of them against the most similar patch of every other image.
 
@@ -72,7 +75,7 @@ def i_b(
     is_own = own[:, None] == torch.arange(len(key), device=own.device)  # [batch, images]
     positive = within(query, key, own).amin(dim=2, keepdim=True)
     others = nearest.masked_fill(is_own[:, None], -torch.inf)
-    return rank_first(positive, mined(others, len(key) - 1, hardest), temperature)
+    return rank_first(positive, mined(others, len(key) - 1, hardest), temperature, weights)
 
 
 def i_c(
@@ -83,6 +86,7 @@ def i_c(
     temperature: float,
     hardest: int | None,
     columns: int,
+    weights: Float[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """I-A without the patches of the same row among the negatives.
 
@@ -94,7 +98,7 @@ def i_c(
     similarity = within(query, key, own)
     patches = similarity.shape[1]
     level = torch.arange(patches, device=similarity.device) // columns
-    return contrast(similarity, level[:, None] != level, patches - columns, temperature, hardest)
+    return contrast(similarity, level[:, None] != level, patches - columns, temperature, hardest, weights)
 
 
 def i_d(
@@ -105,6 +109,7 @@ def i_d(
     temperature: float,
     hardest: int | None,
     columns: int,
+    weights: Float[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """I-A with the same position of every other image as negatives too.
 
@@ -123,7 +128,7 @@ def i_d(
     is_own = own[:, None] == torch.arange(len(key), device=own.device)
     others = [inside.masked_fill(is_self, -torch.inf), across.masked_fill(is_own[:, None], -torch.inf)]
     available = inside.shape[1] - 1 + len(key) - 1
-    return rank_first(positive, mined(torch.cat(others, dim=2), available, hardest), temperature)
+    return rank_first(positive, mined(torch.cat(others, dim=2), available, hardest), temperature, weights)
 
 
 def within(
@@ -139,11 +144,12 @@ def contrast(
     available: int,
     temperature: float,
     hardest: int | None,
+    weights: Float[Tensor, " batch"] | None,
 ) -> Float[Tensor, ""]:
     """Contrast the diagonal with the `available` negatives of each row."""
     others = similarity.masked_fill(~is_negative, -torch.inf)
     positive = similarity.diagonal(dim1=1, dim2=2)[:, :, None]
-    return rank_first(positive, mined(others, available, hardest), temperature)
+    return rank_first(positive, mined(others, available, hardest), temperature, weights)
 
 
 def mined(
@@ -168,11 +174,18 @@ def check_negatives(available: int, hardest: int | None) -> None:
 
 
 def rank_first(
-    positive: Float[Tensor, "batch patches 1"], others: Float[Tensor, "batch patches kept"], temperature: float
+    positive: Float[Tensor, "batch patches 1"],
+    others: Float[Tensor, "batch patches kept"],
+    temperature: float,
+    weights: Float[Tensor, " batch"] | None,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of ranking the positive above the others, averaged over patches."""
+    """Cross-entropy of ranking the positive above the others, averaged over patches; 0 where no image has a weight."""
     logits = (torch.cat([positive, others], dim=2) / temperature).flatten(0, 1)
-    return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
+    first = logits.new_zeros(len(logits), dtype=torch.long)
+    if weights is None:
+        return F.cross_entropy(logits, first)
+    losses = F.cross_entropy(logits, first, reduction="none").view(len(positive), -1).mean(dim=1)
+    return (weights * losses).sum() / weights.sum().clamp(min=1)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from upreid.config.pretrain import Consistency, Intrinsic
+from upreid.config.pretrain import Consistency, Intrinsic, PatchSource
 from upreid.data.augment import (
     PATCH_PRESETS,
     Augmentation,
+    CropBox,
     FirstOfGroups,
     OriginalView,
     PatchGrid,
@@ -27,6 +28,7 @@ from upreid.losses import consistency, intrinsic
 from upreid.methods.schedule import ramp
 from upreid.methods.shares import Part
 from upreid.models.keys import Queue
+from upreid.models.regions import overlap_of
 from upreid.types import Views
 
 
@@ -103,7 +105,7 @@ class IntrinsicContrast(nn.Module):
         hardest: int | None,
         rows: int,
         columns: int,
-        of_map: bool,
+        source: PatchSource,
         preset: str,
         augmentation: Augmentation,
         ramp_up: int,
@@ -113,12 +115,19 @@ class IntrinsicContrast(nn.Module):
         self.name, self.reading, self.when = reading, intrinsic.READINGS[reading], when
         self.weight, self.ramp_up = weight, ramp_up
         self.temperature, self.hardest = temperature, hardest
-        self.grid, self.of_map = PatchGrid(rows=rows, columns=columns), of_map
+        self.grid, self.source = PatchGrid(rows=rows, columns=columns), source
         self.preset, self.augmentation = preset, augmentation
 
-    def views(self, flip_probability: float, when: Occasion) -> dict[str, ViewRequest]:
+    def views(self, view: Augmentation) -> dict[str, ViewRequest]:
+        """Name what the term looks at: the crops of the base's `query` and `key`, or patches, mirrored as often as its views."""
+        if self.source == "views":
+            boxes = {"preset": view, "steps": self.when.steps}
+            return {f"{name}_box": CropBox(of=name, **boxes) for name in ("query", "key")}
+        return self.patches(view.flip_probability, self.when)
+
+    def patches(self, flip_probability: float, when: Occasion) -> dict[str, ViewRequest]:
         """Name the two versions of the patches, in one piece where the network cuts them out of its map."""
-        grid = PatchGrid(rows=1, columns=1) if self.of_map else self.grid
+        grid = self.grid if self.source == "pixels" else PatchGrid(rows=1, columns=1)
         how = {"preset": self.augmentation, "grid": grid, "flip_probability": flip_probability, **vars(when)}
         return {f"{version}_patches": PatchView(stream=f"patches-{version}", **how) for version in ("query", "key")}
 
@@ -127,10 +136,20 @@ class IntrinsicContrast(nn.Module):
         query: Float[Tensor, "part patches dim"],
         keys: Float[Tensor, "images patches dim"],
         own: Int64[Tensor, " part"],
+        weights: Float[Tensor, " part"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Contrast patches; `own` are the places of their images in the batch of all ranks."""
+        """Contrast patches; `own` are the places of their images in the batch of all ranks, `weights` theirs in the mean."""
         how = {"temperature": self.temperature, "hardest": self.hardest, "columns": self.grid.columns}
-        return self.reading.loss(query, keys, own, **how)
+        return self.reading.loss(query, keys, own, **how, weights=weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """Where the two views of each image of a batch overlap: a box in each view, and 1 where that is enough to count, else 0."""
+
+    in_query: Float[Tensor, "batch 4"]
+    in_key: Float[Tensor, "batch 4"]
+    counts: Float[Tensor, " batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,13 +167,13 @@ class IntraIdentity(nn.Module):
         super().__init__()
         self.consistency, self.intrinsic = image_term, patch_term
 
-    def views(self, flip_probability: float) -> dict[str, ViewRequest]:
-        """Name the views that the terms look at, beside those of the base; patches are mirrored as often as its views."""
+    def views(self, view: Augmentation) -> dict[str, ViewRequest]:
+        """Name what the terms look at beside the views of the base, which `view` makes."""
         requests: dict[str, ViewRequest] = {}
         if self.consistency is not None:
             requests["original"] = OriginalView(**vars(self.consistency.when))
         if self.intrinsic is not None:
-            requests |= self.intrinsic.views(flip_probability, self.intrinsic.when)
+            requests |= self.intrinsic.views(view)
         return requests
 
     def weights(self, step: int) -> dict[str, float]:
@@ -165,17 +184,38 @@ class IntraIdentity(nn.Module):
         }
 
     def has_patches(self, batch: Views) -> bool:
-        """Tell whether the patch term is on in this batch."""
-        return self.intrinsic is not None and "query_patches" in batch
+        """Tell whether the patch term is on in this batch, with patches of its own."""
+        return self.intrinsic is not None and self.intrinsic.source != "views" and "query_patches" in batch
+
+    def overlap(self, batch: Views) -> Overlap | None:
+        """Return where the base's own views overlap, if the patch term is on in this batch and takes its regions from there.
+
+        A key that is no crop is the whole picture.
+        """
+        if self.intrinsic is None or self.intrinsic.source != "views" or "query_box" not in batch:
+            return None
+        query = batch["query_box"]
+        key = batch["key_box"] if "key_box" in batch else query.new_tensor([0.0, 0.0, 1.0, 1.0]).expand_as(query)
+        in_query, in_key, enough = overlap_of(query, key)
+        return Overlap(in_query=in_query, in_key=in_key, counts=enough.to(query.dtype))
 
     def targets(
-        self, batch: Views, embed: Callable[[Tensor], Tensor], embed_patches: Callable[[Tensor], Tensor]
+        self,
+        batch: Views,
+        embed: Callable[[Tensor], Tensor],
+        embed_patches: Callable[[Tensor], Tensor],
+        *,
+        originals: Float[Tensor, "images dim"] | None = None,
+        regions: Float[Tensor, "images patches dim"] | None = None,
     ) -> IntraIdentityTargets:
-        """Embed originals and key patches with the base's momentum encoder; both functions return those of all ranks."""
-        return IntraIdentityTargets(
-            originals=embed(batch["original"]) if self.consistency is not None and "original" in batch else None,
-            patches=embed_patches(batch["key_patches"]) if self.has_patches(batch) else None,
-        )
+        """Embed originals and key patches with the base's momentum encoder; both functions return those of all ranks.
+
+        What a forward of the base has made already is not made again: `originals`, or `regions` of the keys' own maps.
+        """
+        if self.consistency is not None and originals is None and "original" in batch:
+            originals = embed(batch["original"])
+        patches = embed_patches(batch["key_patches"]) if self.has_patches(batch) else regions
+        return IntraIdentityTargets(originals=originals, patches=patches)
 
     def losses(
         self,
@@ -184,8 +224,12 @@ class IntraIdentity(nn.Module):
         targets: IntraIdentityTargets,
         part: Part,
         past_keys: Float[Tensor, "queue dim"],
+        counts: Float[Tensor, " batch"] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
-        """Return the named losses of the terms that are on, unweighted, for one part of the batch."""
+        """Return the named losses of the terms that are on, unweighted, for one part of the batch.
+
+        `counts` are the weights of this rank's images in the mean of the patch term; by default all count alike.
+        """
         losses: dict[str, Tensor] = {}
         if self.consistency is not None and targets.originals is not None:
             count = len(targets.originals) // part.world.size
@@ -194,7 +238,8 @@ class IntraIdentity(nn.Module):
         if self.intrinsic is not None and query_patches is not None:
             assert targets.patches is not None
             own = part.places(len(targets.patches) // part.world.size, query.device)
-            losses["intrinsic"] = self.intrinsic.loss(query_patches, targets.patches, own)
+            weights = None if counts is None else counts[part.rows].to(query_patches.dtype)
+            losses["intrinsic"] = self.intrinsic.loss(query_patches, targets.patches, own, weights)
         return losses
 
     @torch.no_grad()
@@ -209,8 +254,9 @@ class IntraIdentity(nn.Module):
         if (term := self.consistency) is not None:
             image = f"consistency {term.name} x {term.weight:g}{term.when.words()}"
         if (term := self.intrinsic) is not None:
-            where = "the map" if term.of_map else "pixels"
-            cut = f"on {term.grid.rows}x{term.grid.columns} patches of {where}, {term.preset}"
+            where = {"map": "the map", "views": "the views' own maps"}.get(term.source, "pixels")
+            where += "" if term.source == "views" else f", {term.preset}"
+            cut = f"on {term.grid.rows}x{term.grid.columns} patches of {where}"
             patch = f"intrinsic {term.name} x {term.weight:g} {cut}{term.when.words()}"
         return f"{image}, {patch}"
 
@@ -243,7 +289,7 @@ def intrinsic_of(wanted: Intrinsic, steps_per_epoch: int, when: Occasion) -> Int
         hardest=wanted.hardest,
         rows=wanted.rows,
         columns=wanted.columns,
-        of_map=wanted.source == "map",
+        source=wanted.source,
         preset=wanted.preset,
         augmentation=PATCH_PRESETS[wanted.preset],
         when=when,

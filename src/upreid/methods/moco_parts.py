@@ -16,6 +16,17 @@ from upreid.models.network import Network, Projector
 from upreid.runtime.distributed import World
 
 
+def step_cost(config: MocoV2Config) -> float:
+    """Return the mean cost of a step in forwards of its images, a backward being two: MoCo 4, originals 1, patches 4 more.
+
+    Each term counts with its share of the batch and of the training, and not where its forwards are there already.
+    """
+    image, patch = config.consistency, config.intrinsic
+    originals = (image.weight > 0) * image.share * (image.end - image.begin)
+    patches = (patch.weight > 0) * patch.share * (patch.end - patch.begin)
+    return 4.0 + originals * (config.contrast.key != "original") + 4.0 * patches * (patch.source != "views")
+
+
 def check(config: MocoV2Config, setup: Setup) -> None:
     """Raise InputError for settings that contradict each other, the device, or the number of processes."""
     model, term = config.model, config.intrinsic
@@ -39,6 +50,16 @@ def occasion(name: str, config: MocoV2Config, setup: Setup) -> Occasion:
     term: Consistency | Intrinsic = getattr(config, name)
     if term.weight == 0 or (term.share, term.begin, term.end) == (1.0, 0.0, 1.0):
         return Occasion()
+    if term.share < 1 and isinstance(term, Intrinsic) and term.source == "views":
+        raise InputError(
+            f"--intrinsic.share {term.share:g} saves nothing with --intrinsic.source views, whose forwards are there anyway; "
+            "leave it out"
+        )
+    if isinstance(term, Consistency) and config.contrast.key == "original":
+        raise InputError(
+            "--consistency.share, --consistency.begin and --consistency.end save nothing with --contrast.key original, whose "
+            "forwards are there anyway; leave them out"
+        )
     model, accumulate, total = config.model, config.train.accumulate, num_steps(config, setup.steps_per_epoch)
     size = config.train.batch // (setup.world.size * accumulate * model.bn_groups)
     images = first_images(name, term.share, size=size, groups=model.bn_groups, accumulate=accumulate)
@@ -69,7 +90,7 @@ def regions(header: EncoderHeader, term: IntrinsicContrast, backbone: nn.Module)
     Raises InputError where the backbone cannot take the patches, or the grid does not divide its map.
     """
     name, size = header.backbone, (header.height, header.width)
-    if not term.of_map:
+    if term.source == "pixels":
         feature_size(backbone, name, *term.grid.patch_size(*size))
         return None
     term.grid.patch_size(*map_size(backbone, name, *size), what="a feature map")

@@ -5,8 +5,8 @@ L = L_contrast(query, key, queue)                    instance contrast
   + b * L_intrinsic(query patches, key patches)      I2, patch: reading, see docs/paper.md
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from upreid.config.pretrain import MocoV2Config
+from upreid.config.pretrain import KeySource, MocoV2Config
 from upreid.data.augment import PRESETS, Augmentation, OriginalView, StrongView, ViewRequest
 from upreid.losses.contrast import info_nce
 from upreid.methods.intra_identity import (
@@ -27,9 +27,10 @@ from upreid.methods.intra_identity import (
 )
 from upreid.methods.method import Method
 from upreid.methods.moco_parts import batch_norm_line, check, network_of, occasion, queue_warning, regions
+from upreid.methods.moco_parts import step_cost as step_cost
 from upreid.methods.pretraining import Setup, header_of
 from upreid.methods.shares import Part
-from upreid.models.backbone import feature_map
+from upreid.models.backbone import feature_map, features_and_map
 from upreid.models.batchnorm import regrouped
 from upreid.models.encoder import Encoder
 from upreid.models.header import EncoderHeader
@@ -71,6 +72,7 @@ class MocoV2(Method):
         probe: IntrinsicContrast,
         queue: int,
         embed_dim: int,
+        key_source: KeySource = "view",
         temperature: float,
         momentum: float,
         seed: int,
@@ -84,14 +86,19 @@ class MocoV2(Method):
         self.student, self.teacher, self.header = network, momentum_copy(network), header
         self.keys = Queue(queue, embed_dim, seed=seed)
         self.intra_identity, self.probe = intra_identity, probe
-        self.view, self.temperature, self.momentum = view, temperature, momentum
+        self.view, self.temperature, self.momentum, self.key_source = view, temperature, momentum, key_source
         self.seed, self.accumulate, self.shuffles = seed, accumulate, shuffles
         self.batch_norm, self.warning, self.world = batch_norm, warning, world
 
     def views(self) -> Mapping[str, ViewRequest]:
-        """Two strong views, and what the I2 terms look at."""
-        strong = StrongView(preset=self.view)
-        return {"query": strong, "key": strong, **self.intra_identity.views(self.view.flip_probability)}
+        """Two strong views, or one and the original, and what the I2 terms look at."""
+        strong, extra = StrongView(preset=self.view), self.intra_identity.views(self.view)
+        if self.key_source == "view":
+            return {"query": strong, "key": strong, **extra}
+        made = {
+            name: view for name, view in extra.items() if name not in ("original", "key_box")
+        }  # the keys are originals
+        return {"query": strong, "key": OriginalView(), **made}
 
     def phase(self, step: int) -> bool:
         """Let the patch head learn in those steps only in which there are patches: several ranks must know what learns."""
@@ -110,45 +117,56 @@ class MocoV2(Method):
 
     @torch.no_grad()
     def targets(self, batch: Views, step: int) -> MocoTargets:
-        """Keys, originals and key patches through the momentum copy, each in a forward of its own."""
+        """Keys, originals and key patches through the momentum copy, each in a forward of its own where there is none yet."""
         rows = len(batch["key"])
         whole = self.part(slice(0, rows // self.accumulate), rows)
 
         def originals(images: Tensor) -> Tensor:
-            return self.embed_shuffled(images, step, whole.norm_groups(len(images)))
+            return self.embed_shuffled(images, step, groups=whole.norm_groups(len(images)))[0]
 
         def patches(pictures: Tensor) -> Tensor:
             return self.embed_patches(pictures, whole.norm_groups(len(pictures)))
 
-        keys = self.embed_shuffled(batch["key"], step)
-        return MocoTargets(keys, self.intra_identity.targets(batch, originals, patches))
+        overlap = self.intra_identity.overlap(batch)
+        keys, regions = self.embed_shuffled(batch["key"], step, boxes=overlap.in_key if overlap else None)
+        there = {"originals": keys if self.key_source == "original" else None, "regions": regions}
+        return MocoTargets(keys, self.intra_identity.targets(batch, originals, patches, **there))
 
     def part(self, rows: slice, batch: int) -> Part:
         """Say which part of this rank's batch some rows are."""
         return Part(rows=rows, batch=batch, groups=groups_of(self.student.backbone), world=self.world)
 
     def embed_shuffled(
-        self, images: Float[Tensor, "batch 3 height width"], step: int, groups: int | None = None
-    ) -> Float[Tensor, "images dim"]:
-        """Embed this rank's images with the momentum copy; return the embeddings of all ranks' images.
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        step: int,
+        *,
+        groups: int | None = None,
+        boxes: Float[Tensor, "batch 4"] | None = None,
+    ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "images parts dim"] | None]:
+        """Embed this rank's images, and regions in `boxes`, with the momentum copy; return those of all ranks.
 
         Shuffle-BN (MoCo, section 3.3): the ranks exchange images, each encodes a random share, and the
         embeddings go back to their places. In one process the shares are BatchNorm groups.
         """
+        given = [images] if boxes is None else [images, boxes]
         if not self.shuffles:
-            return gather(self.embed(images, groups), self.world)
-        images = gather(images, self.world)
-        order = torch.from_numpy(permutation(self.seed, step, len(images), purpose="shuffle"))
-        order = order.to(images.device, non_blocking=True)
-        images = images[order[self.world.share(len(order))]]
-        return gather(self.embed(images, groups), self.world)[order.argsort()]
+            embedded, order = self.embed(given, groups), slice(None)
+        else:
+            given = [gather(tensor, self.world) for tensor in given]
+            there = torch.from_numpy(permutation(self.seed, step, len(given[0]), purpose="shuffle"))
+            there = there.to(images.device, non_blocking=True)
+            mine = there[self.world.share(len(there))]
+            embedded, order = self.embed([tensor[mine] for tensor in given], groups), there.argsort()
+        images, *regions = (gather(tensor, self.world)[order] for tensor in embedded)
+        return images, regions[0] if regions else None
 
-    def embed(
-        self, images: Float[Tensor, "batch 3 height width"], groups: int | None = None
-    ) -> Float[Tensor, "batch dim"]:
-        """Run the momentum copy in as many parts as the queries will be, in as many BatchNorm groups or in `groups`."""
+    def embed(self, given: Sequence[Tensor], groups: int | None) -> list[Tensor]:
+        """Run the momentum copy on images and boxes, in as many parts as the queries will be, each in `groups` of BatchNorm."""
         with regrouped(self.teacher.backbone, groups):
-            return torch.cat([self.teacher(part, None)[0] for part in images.chunk(self.accumulate)])
+            parts = zip(*(tensor.chunk(self.accumulate) for tensor in given), strict=True)
+            outputs = [self.teacher(images, None, boxes=boxes[0] if boxes else None) for images, *boxes in parts]
+        return [torch.cat(tensors) for tensors in zip(*outputs, strict=True) if tensors[0] is not None]
 
     def embed_patches(
         self, patches: Float[Tensor, "batch patches 3 height width"], groups: int | None
@@ -159,7 +177,9 @@ class MocoV2(Method):
 
     def inputs(self, batch: Views, part: slice) -> tuple[Any, ...]:
         """Queries, and the patches of their images where a term looks at them."""
-        query = batch["query"][part]
+        query, overlap = batch["query"][part], self.intra_identity.overlap(batch)
+        if overlap is not None:
+            return query, None, None, overlap.in_query[part]
         if not self.intra_identity.has_patches(batch):
             return query, None
         patches, rows = batch["query_patches"], self.part(part, len(batch["query"]))
@@ -172,7 +192,9 @@ class MocoV2(Method):
         rows = self.part(part, count)
         own = rows.places(count, query.device)
         contrast = info_nce(query, targets.keys[own], past, temperature=self.temperature)
-        extra = self.intra_identity.losses(query, query_patches, targets.intra_identity, rows, past)
+        overlap = self.intra_identity.overlap(batch)
+        counts = overlap.counts if overlap else None
+        extra = self.intra_identity.losses(query, query_patches, targets.intra_identity, rows, past, counts)
         return {"contrast": contrast, **extra}
 
     def weights(self, step: int) -> Mapping[str, float]:
@@ -193,19 +215,21 @@ class MocoV2(Method):
         for network in (self.student, self.teacher):
             network.backbone.compile(dynamic=False)
             network.map_of = torch.compile(feature_map, dynamic=False)
+            network.both_of = torch.compile(features_and_map, dynamic=False)
 
     def diagnosis_views(self) -> Mapping[str, ViewRequest]:
-        """Two strong views, the original and patches, whatever the terms are."""
+        """The views of the losses, of all images, and also the original and patches where no term asks for them."""
         self.student.regions = regions(self.header, self.probe, self.student.backbone)
-        strong, patches = StrongView(preset=self.view), self.probe.views(self.view.flip_probability, Occasion())
-        return {"query": strong, "key": strong, "original": OriginalView(), **patches}
+        patches = self.probe.patches(self.view.flip_probability, Occasion())
+        own = {name: replace(view, images=None, steps=None) for name, view in self.views().items()}
+        return {**own, "original": OriginalView(), **patches}
 
     def diagnosis_protocol(self) -> dict[str, Any]:
         """Say how patches are cut."""
         probe = self.probe
         return {
             "patches": [probe.grid.rows, probe.grid.columns],
-            "patch_source": "map" if probe.of_map else "pixels",
+            "patch_source": probe.source,
             "patch_preset": probe.preset,
         }
 
@@ -239,16 +263,6 @@ class MocoV2(Method):
         return [*lines, self.warning] if self.warning else lines
 
 
-def step_cost(config: MocoV2Config) -> float:
-    """Return the mean cost of a step in forwards of its images, a backward being two: MoCo 4, originals 1, patches 4 more.
-
-    Each term counts with its share of the batch and of the training.
-    """
-    image, patch = config.consistency, config.intrinsic
-    originals = (image.weight > 0) * image.share * (image.end - image.begin)
-    return 4.0 + originals + 4.0 * (patch.weight > 0) * patch.share * (patch.end - patch.begin)
-
-
 def build(config: MocoV2Config, setup: Setup) -> MocoV2:
     """Make the method of a configuration, with the weights of `train.seed`."""
     check(config, setup)
@@ -265,6 +279,7 @@ def build(config: MocoV2Config, setup: Setup) -> MocoV2:
         probe=patch_term,
         queue=config.contrast.queue,
         embed_dim=config.model.embed_dim,
+        key_source=config.contrast.key,
         temperature=config.contrast.temperature,
         momentum=config.contrast.momentum,
         seed=config.train.seed,

@@ -156,6 +156,16 @@ def feature_map(
     return maps
 
 
+def features_and_map(
+    backbone: Any, pictures: Float[Tensor, "batch 3 height width"]
+) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch channels rows columns"]]:
+    """Compute the features of a timm model, and the last feature map that they come from, in one forward."""
+    last = backbone.forward_features(pictures)
+    maps = as_map(backbone, last, pictures.shape[2], pictures.shape[3])
+    assert maps is not None
+    return backbone.forward_head(last), maps
+
+
 def as_map(backbone: nn.Module, features: Any, height: int, width: int) -> Tensor | None:
     """Put the features of a picture of `height` x `width` in the order [batch, channels, rows, columns].
 

@@ -5,8 +5,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from upreid.models.backbone import feature_map
+from upreid.models.backbone import feature_map, features_and_map
 from upreid.models.batchnorm import GroupedBatchNorm, regrouped, untracked
+from upreid.models.regions import regions_of_boxes, regions_of_grid
 
 
 class Projector(nn.Sequential):
@@ -39,24 +40,35 @@ class Network(nn.Module):
         super().__init__()
         self.backbone, self.image_head, self.patch_head, self.regions = backbone, image_head, patch_head, regions
         self.map_of = feature_map  # or a compiled one; kept here, since copies of the backbone go out as encoders
+        self.both_of = features_and_map
 
     def forward(
         self,
         images: Float[Tensor, "batch 3 height width"] | None,
         patches: Float[Tensor, "images patches 3 patch_height patch_width"] | None,
         patch_groups: int | None = None,
+        boxes: Float[Tensor, "batch 4"] | None = None,
     ) -> tuple[Float[Tensor, "batch dim"] | None, Float[Tensor, "images parts dim"] | None]:
         """Embed images, patches, or both, each in a forward of its own.
 
         BatchNorm groups are contiguous parts of the images. Patches are normalised by statistics of patches, which
         never enter the running statistics: those belong to whole images, and the exported encoder uses them. `patch_groups` is
-        the number of BatchNorm groups of the patches where it is not that of the images.
+        the number of BatchNorm groups of the patches where it is not that of the images. With `boxes` the patches are regions of
+        the images' own maps, on a grid in the box of each image, and need no forward of their own.
         """
         image_embedding = patch_embedding = None
         if images is not None:
             groups = groups_of(self.backbone)
-            features = deinterleave(self.backbone(interleave(images[:, None], groups)), groups, 1)[:, 0]
-            image_embedding = self.image_head(features)
+            pictures = interleave(images[:, None], groups)
+            if boxes is None:
+                features = self.backbone(pictures)
+            else:
+                assert self.patch_head is not None
+                assert self.regions is not None
+                features, maps = self.both_of(self.backbone, pictures)
+                regions = regions_of_boxes(deinterleave(maps, groups, 1)[:, 0], boxes, *self.regions)
+                patch_embedding = self.patch_head(regions)
+            image_embedding = self.image_head(deinterleave(features, groups, 1)[:, 0])
         if patches is not None:
             assert self.patch_head is not None
             with regrouped(self.backbone, patch_groups):
@@ -76,8 +88,7 @@ class Network(nn.Module):
                 return deinterleave(self.backbone(tiles), groups, patches.shape[1])
             # Not for whole pictures: their maps are larger, and with 4 channels torch 2.15 crashed (cause not found).
             maps = self.map_of(self.backbone, tiles)
-        rows, columns = self.regions
-        features = maps.unflatten(3, (columns, -1)).unflatten(2, (rows, -1)).mean(dim=(3, 5)).flatten(2)
+        features = regions_of_grid(maps, *self.regions)
         return deinterleave(features, groups, patches.shape[1]).transpose(2, 3).flatten(1, 2)
 
 

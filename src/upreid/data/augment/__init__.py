@@ -2,13 +2,14 @@
 
 from upreid.data.augment.patches import PatchGrid
 from upreid.data.augment.presets import PATCH_PRESETS, PRESETS, Augmentation
-from upreid.data.augment.views import Augment, FirstOfGroups, OriginalView, PatchView, StrongView, ViewRequest
+from upreid.data.augment.views import Augment, CropBox, FirstOfGroups, OriginalView, PatchView, StrongView, ViewRequest
 
 __all__ = [
     "PATCH_PRESETS",
     "PRESETS",
     "Augment",
     "Augmentation",
+    "CropBox",
     "FirstOfGroups",
     "OriginalView",
     "PatchGrid",

@@ -81,7 +81,19 @@ class PatchView(Request):
     """How often all patches of an image are mirrored."""
 
 
-ViewRequest = StrongView | OriginalView | PatchView
+@dataclass(frozen=True, kw_only=True)
+class CropBox(Request):
+    """Asks where the crop of a strong view lies in its picture: top, left, bottom, right, in fractions of the picture.
+
+    Where the view is mirrored, left and right have changed places.
+    """
+
+    of: str
+    """Name of the strong view."""
+    preset: Augmentation
+
+
+ViewRequest = StrongView | OriginalView | PatchView | CropBox
 
 
 class Augment:
@@ -109,6 +121,8 @@ class Augment:
         for name, request in self.requests.items():
             if isinstance(request, StrongView):
                 views[name] = self._view(chosen(batch, request.images), name, request)
+            if isinstance(request, CropBox):
+                views[name] = self._box(chosen(batch, request.images), request)
         others = {name: request for name, request in self.requests.items() if name not in views}
         for images in dict.fromkeys(request.images for request in others.values()):
             some = chosen(batch, images)
@@ -148,6 +162,16 @@ class Augment:
             return apply_appearance(views, part(appearance, some), self.preprocess)
 
         return torch.cat([make(some) for some in _chunks(batch.pixels, height * width)])
+
+    def _box(self, batch: ImageBatch, request: CropBox) -> Float[Tensor, "batch 4"]:
+        """Draw a view's crop and flip once more."""
+        numbers, sizes = self._numbers(batch, request.of), batch.file_sizes.numpy()
+        boxes = draw_crops(numbers, request.preset, sizes)
+        flips = draw_flips(numbers, request.preset.flip_probability)
+        top, bottom = boxes.top / sizes[:, 0], (boxes.top + boxes.height) / sizes[:, 0]
+        left, right = boxes.left / sizes[:, 1], (boxes.left + boxes.width) / sizes[:, 1]
+        edges = [top, np.where(flips, right, left), bottom, np.where(flips, left, right)]
+        return send(np.stack(edges, axis=1), batch.pixels.device)
 
     def _patches(self, batch: ImageBatch, whole: Images, request: PatchView) -> Patches:
         """Cut one version from the originals, mirrored alike for all versions; then each patch is on its own."""
