@@ -1,6 +1,7 @@
 """Steps as the trainer does them, on views that are there already: pre-training by a recipe, and fine-tuning."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -18,7 +19,8 @@ from upreid.methods.method import Method
 from upreid.methods.pretraining import Setup
 from upreid.runtime.distributed import ALONE
 from upreid.training.launch import placed
-from upreid.training.step import Precision, make_optimiser, train_step
+from upreid.training.precision import Precision, precision_of
+from upreid.training.step import make_optimiser, train_step
 from upreid.types import Views
 
 Config = TypeVar("Config", MocoV2Config, FinetuneConfig)
@@ -34,6 +36,12 @@ def read(schema: type[Config], program: str, recipe: str, flags: Sequence[object
     places = ["--data.root", "none", "--out", "none"]
     words = ["--recipe", recipe, *read_recipe(recipe, program), *places, *map(str, flags)]
     return parse(schema, words, program=program)
+
+
+def settled(config: Config, device: torch.device) -> Config:
+    """Write into a configuration what `--train.auto-precision` comes to on this device."""
+    resolved = precision_of(config.train, device).resolved
+    return replace(config, train=replace(config.train, auto_precision=False, **resolved))
 
 
 class Step:
@@ -52,13 +60,14 @@ class Step:
 def pretraining(config: MocoV2Config, device: torch.device, views: Views | None = None) -> Step:
     """Build the step of a pre-training in one process; its views are noise unless they are given."""
     setup = Setup(device=device, num_images=config.train.batch, steps_per_epoch=1)
-    method = placed(method_of(config, setup), config.train, device)
+    precision = precision_of(config.train, device)
+    method = placed(method_of(config, setup), precision, compiled=config.train.compile)
     optim, size = config.optim, (config.augment.height, config.augment.width)
     optimiser = make_optimiser(
         optim.name, method.learning(), lr=0.01, momentum=optim.momentum, weight_decay=optim.weight_decay
     )
     views = views or noise_views(method.views(), config.train.batch, size, device)
-    return Step(method, optimiser, views, Precision(device=device, bf16=config.train.bf16))
+    return Step(method, optimiser, views, precision)
 
 
 def finetuning(config: FinetuneConfig, device: torch.device) -> Step:
@@ -68,7 +77,8 @@ def finetuning(config: FinetuneConfig, device: torch.device) -> Step:
     method = supervised.build(
         config, start, cameras=cameras, num_people=PEOPLE, trained_on="noise", steps_per_epoch=1, world=ALONE
     )
-    method = placed(method, config.train, device)
+    precision = precision_of(config.train, device)
+    method = placed(method, precision, compiled=config.train.compile)
     optim, identities, images = config.optim, config.train.identities, config.train.images
     optimiser = make_optimiser(optim.name, method.learning(), lr=optim.lr, weight_decay=optim.weight_decay)
     count = identities * images
@@ -77,7 +87,7 @@ def finetuning(config: FinetuneConfig, device: torch.device) -> Step:
         "people": torch.arange(identities, device=device).repeat_interleave(images),
         "cameras": torch.arange(count) % CAMERAS + 1,
     }
-    return Step(method, optimiser, views, Precision(device=device, bf16=config.train.bf16))
+    return Step(method, optimiser, views, precision)
 
 
 def noise_views(requests: Mapping[str, ViewRequest], batch: int, size: tuple[int, int], device: torch.device) -> Views:

@@ -17,7 +17,7 @@ import resource
 import torch
 
 from _plain import Plain, lightly_moco
-from _steps import pretraining, read
+from _steps import pretraining, read, settled
 from _turns import Seconds, Work, operations, peak_memory, peak_work, ratio, take_turns
 from upreid.config.pretrain import MocoV2Config
 from upreid.runtime.compute import settle
@@ -34,7 +34,9 @@ def config_of(recipe: str, size: tuple[int, int], given: argparse.Namespace) -> 
     batch = given.batch or CPU_BATCH[size]
     shape = ["--augment.height", size[0], "--augment.width", size[1], "--train.batch", batch, "--model.bn-groups", 1]
     how = ["--train.device", given.device, "--train.compile" if given.compile else "--train.no-compile"]
-    return read(MocoV2Config, "pretrain", recipe, [*shape, *how])
+    return settled(
+        read(MocoV2Config, "pretrain", recipe, [*shape, *how]), settle(given.device, 1, 0, workers_wanted=0).device
+    )
 
 
 def candidates(config: MocoV2Config, moco_config: MocoV2Config, device: torch.device) -> dict[str, Work]:

@@ -29,8 +29,8 @@ from upreid.synthetic.settings import CorpusSettings
 from upreid.training.feeds.unlabelled import UnlabelledFeed
 from upreid.training.launch import placed
 from upreid.training.parts import Context
+from upreid.training.precision import precision_of
 from upreid.training.prefetch import prefetched
-from upreid.training.step import Precision
 
 Spent = NDArray[np.float64]
 """Seconds of the clock, CPU seconds of this process."""
@@ -47,8 +47,8 @@ class Run:
         made = parts(config, Context(compute=compute, world=ALONE, header=None))
         assert isinstance(made.feed, UnlabelledFeed)
         self.feed = made.feed
-        method = placed(made.method, config.train, compute.device)
-        precision = Precision(device=compute.device, bf16=config.train.bf16)
+        precision = precision_of(config.train, compute.device)
+        method = placed(made.method, precision, compiled=config.train.compile)
         self.step = Step(method, made.optimiser(method.learning()), {}, precision)
 
     def with_data(self, steps: int) -> Spent:

@@ -17,8 +17,9 @@ from upreid.methods.moco_v2 import MocoV2
 from upreid.methods.pretraining import Setup
 from upreid.runtime.distributed import World
 from upreid.training.launch import placed
+from upreid.training.precision import Precision, precision_of
 from upreid.training.state import exported
-from upreid.training.step import Precision, make_optimiser, train_step
+from upreid.training.step import make_optimiser, train_step
 from upreid.types import Views
 
 CPU = torch.device("cpu")
@@ -39,12 +40,15 @@ def views(step: int) -> Views:
 def build(*flags: str) -> tuple[MocoV2, torch.optim.Optimizer, Precision]:
     required = ["--recipe", "laptop", "--data.root", "none", "--out", "none", "--train.batch", str(BATCH)]
     small = ["--model.channels", "8", "--model.embed-dim", "16", "--contrast.queue", "40", "--model.bn-groups", "1"]
+    small += ["--train.no-auto-precision"]
     recipe = read_recipe("laptop", "pretrain")
     config = parse(MocoV2Config, [*required, *recipe, *required, *small, *flags], program="pretrain")
-    method = placed(method_of(config, Setup(device=CPU, num_images=100, steps_per_epoch=1)), config.train, CPU)
+    precision = precision_of(config.train, CPU)
+    method = method_of(config, Setup(device=CPU, num_images=100, steps_per_epoch=1))
+    method = placed(method, precision, compiled=config.train.compile)
     assert isinstance(method, MocoV2)
     optimiser = make_optimiser(config.optim.name, method.learning(), lr=0.01, weight_decay=config.optim.weight_decay)
-    return method, optimiser, Precision(device=CPU, bf16=config.train.bf16)
+    return method, optimiser, precision
 
 
 def losses(method: MocoV2, optimiser: torch.optim.Optimizer, precision: Precision) -> Tensor:

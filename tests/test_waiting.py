@@ -20,8 +20,10 @@ from upreid.data.augment import Augment
 from upreid.data.augment.downstream import DownstreamAugment
 from upreid.methods.method import Method
 from upreid.methods.pretraining import Setup, preprocess
+from upreid.models.batchnorm import in_channels_last
+from upreid.training.precision import Precision
 from upreid.training.recorder import Recorder
-from upreid.training.step import Precision, train_step
+from upreid.training.step import train_step
 from upreid.types import ImageBatch
 
 DEVICE = torch.device("meta")
@@ -86,7 +88,7 @@ def test_neither_augmentation_nor_step_waits_for_the_device(flags: str) -> None:
     config = settings(*flags.split())
     method = built(config)
     if config.train.channels_last:
-        method = method.to(memory_format=torch.channels_last)
+        method = in_channels_last(method)
     optimiser = torch.optim.SGD(method.learning(), lr=0.1, momentum=0.9)
     augment, recorder = augmentation(config, method), Recorder([])
     how = {"precision": Precision(device=DEVICE), "accumulate": config.train.accumulate}

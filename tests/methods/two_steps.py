@@ -16,8 +16,9 @@ from upreid.data.augment import PatchGrid, PatchView
 from upreid.methods.moco_v2 import MocoV2
 from upreid.methods.pretraining import Setup
 from upreid.runtime.distributed import World, averaging, gather, join
+from upreid.training.precision import Precision
 from upreid.training.state import exported
-from upreid.training.step import Precision, train_step
+from upreid.training.step import train_step
 from upreid.types import Views
 
 STEPS, BATCH, HEIGHT, WIDTH = 3, 8, 64, 32

@@ -4,7 +4,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 from upreid.errors import InputError
-from upreid.models.batchnorm import GroupedBatchNorm, group_batch_norm, untracked
+from upreid.models.batchnorm import GroupedBatchNorm, group_batch_norm, in_channels_last, untracked
 
 GROUPS = 3
 
@@ -25,16 +25,20 @@ def grouped(norm, groups=GROUPS):
     return group_batch_norm(nn.Sequential(norm), groups).double()[0]
 
 
+@pytest.mark.parametrize("interleaved", [True, False])
 @pytest.mark.parametrize("kind", [nn.BatchNorm2d, BatchNormAct2d])
-def test_groups_equal_separate_forwards_in_values_gradients_and_running_statistics(kind):
+def test_groups_equal_separate_forwards_in_values_gradients_and_running_statistics(kind, interleaved):
     norms = [norm_with_values(kind) for _ in range(GROUPS)]
     ours = grouped(norm_with_values(kind))
+    if not interleaved:
+        in_channels_last(ours)
     images, weights = noise(9, 4, 5, 2), noise(9, 4, 5, 2, seed=7)
     inputs = [images.clone().requires_grad_() for _ in range(2)]
     output = ours(inputs[0])
     apart = torch.empty_like(output)
     for group, norm in enumerate(norms):
-        apart[group::GROUPS] = norm(inputs[1][group::GROUPS])
+        own = slice(group, None, GROUPS) if interleaved else slice(3 * group, 3 * group + 3)
+        apart[own] = norm(inputs[1][own])
     torch.testing.assert_close(output, apart)
     gradients = [
         torch.autograd.grad((out * weights).sum(), x)[0] for out, x in zip((output, apart), inputs, strict=True)
@@ -56,9 +60,10 @@ def test_evaluation_is_that_of_the_norm_it_replaces():
     torch.testing.assert_close(grouped(norm_with_values()).eval()(images), norm.eval()(images))
 
 
+@pytest.mark.parametrize("in_memory", [nn.Identity(), in_channels_last])
 @pytest.mark.parametrize("groups", [1, GROUPS])
-def test_untracked_forwards_use_batch_statistics_and_leave_no_trace(groups):
-    module = nn.Sequential(grouped(norm_with_values(), groups))
+def test_untracked_forwards_use_batch_statistics_and_leave_no_trace(groups, in_memory):
+    module = in_memory(nn.Sequential(grouped(norm_with_values(), groups)))
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
     images = noise(9, 4, 5, 2).requires_grad_()
     with untracked(module):
@@ -91,3 +96,9 @@ def test_parameters_and_names_stay():
 def test_a_batch_that_does_not_divide_is_named():
     with pytest.raises(InputError, match="batch of 7 does not divide into 3"):
         grouped(norm_with_values())(noise(7, 4, 2, 2))
+
+
+def test_groups_in_channels_last_memory_stay_there():
+    images = noise(6, 4, 5, 2).contiguous(memory_format=torch.channels_last)
+    output = in_channels_last(grouped(norm_with_values()))(images)
+    assert output.is_contiguous(memory_format=torch.channels_last)

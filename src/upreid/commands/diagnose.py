@@ -45,10 +45,10 @@ from upreid.runtime.distributed import ALONE
 from upreid.runtime.faults import machine_faults
 from upreid.runtime.files import check_target, json_with, write_text
 from upreid.training.feeds.unlabelled import UnlabelledFeed
+from upreid.training.precision import Precision, settle_precision
 from upreid.training.saved import saved_run, saved_state
 from upreid.training.state import restore_method
 from upreid.training.states import States
-from upreid.training.step import Precision
 from upreid.types import Views
 
 PAIRS_AT_A_TIME = 8192
@@ -68,7 +68,7 @@ class TakenUp:
     @property
     def precision(self) -> Precision:
         """How the run computes."""
-        return Precision(device=self.compute.device, bf16=self.config.train.bf16)
+        return settle_precision(self.config.train, self.compute.device, ALONE, self.config.out)
 
 
 def take_up(folder: Path, compute: Compute, unlabelled: Path | None = None) -> TakenUp:

@@ -37,6 +37,8 @@ class TrainConfig(ComputeConfig):
     """Number of saved states that are kept: where the newest turns out damaged, a run goes on from the one before."""
     bf16: bool = False
     """Forward passes in bfloat16 (autocast)."""
+    auto_precision: bool = False
+    """Precision chosen by the machine: bfloat16 in channels-last where the device has instructions for it, else single."""
     compile: bool = False
     """Compilation of the backbone with torch.compile."""
     channels_last: bool = False
@@ -71,7 +73,7 @@ class TrainingConfig:
         "tensorboard",
     )
     """Settings that decide where, how fast and how closely watched a run is, but not its result (config/files.py)."""
-    added_later: ClassVar[tuple[str, ...]] = ("method",)
+    added_later: ClassVar[tuple[str, ...]] = ("method", "train.auto_precision")
     """Settings that the first saved states do not have: they count in the digest only where they differ from their default."""
 
     recipe: str

@@ -19,7 +19,10 @@ Part = TypeVar("Part", bound=nn.Module)
 
 
 class GroupedBatchNorm(nn.BatchNorm2d):
-    """BatchNorm2d in which samples i, i + groups, i + 2 groups, ... share statistics; interleaved, so that a view is enough.
+    """BatchNorm2d over groups of the batch, each with statistics of its own, without copying the images.
+
+    In channels-first memory samples i, i + groups, i + 2 groups, ... are a group (`interleaved`), which is a view. In
+    channels-last memory a group is a contiguous part of the batch.
 
     The running statistics follow the averages over the groups of their means and unbiased variances, once per forward; with
     `tracking` off, a forward in training leaves them alone. In evaluation it is a plain BatchNorm2d.
@@ -27,6 +30,7 @@ class GroupedBatchNorm(nn.BatchNorm2d):
 
     groups: int = 1
     tracking: bool = True
+    interleaved: bool = True
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Tensor:
         """Normalise each group by its own statistics; raise InputError where the batch does not divide into the groups."""
@@ -34,27 +38,45 @@ class GroupedBatchNorm(nn.BatchNorm2d):
             return super().forward(images)
         if self.groups == 1:
             return F.batch_norm(images, None, None, self.weight, self.bias, training=True, eps=self.eps)
-        batch, channels, *size = images.shape
-        if batch % self.groups:
-            raise InputError(f"a batch of {batch} does not divide into {self.groups} BatchNorm groups")
-        statistics = None, None
+        if len(images) % self.groups:
+            raise InputError(f"a batch of {len(images)} does not divide into {self.groups} BatchNorm groups")
+        mean = variance = None
         if self.tracking:
             self.num_batches_tracked.add_(1)  # pyright: ignore[reportOptionalMemberAccess]
-            statistics = self.running_mean.repeat(self.groups), self.running_var.repeat(self.groups)  # pyright: ignore
+            mean, variance = self.running_mean.repeat(self.groups), self.running_var.repeat(self.groups)  # pyright: ignore
+        output = (self.as_channels if self.interleaved else self.in_turn)(images, mean, variance)
+        for running, updated in ((self.running_mean, mean), (self.running_var, variance)):
+            if updated is not None:
+                running.copy_(updated.view(self.groups, -1).mean(0))  # pyright: ignore
+        return output
+
+    def as_channels(self, images: Tensor, mean: Tensor | None, variance: Tensor | None) -> Tensor:
+        """Normalise interleaved groups at once, as if each were further channels."""
+        batch, channels, *size = images.shape
         output = F.batch_norm(
             images.reshape(batch // self.groups, self.groups * channels, *size),
-            *statistics,
+            mean,
+            variance,
             self.weight.repeat(self.groups),
             self.bias.repeat(self.groups),
             training=True,
             momentum=self.momentum or 0.0,
             eps=self.eps,
         )
-        for running, updated in zip((self.running_mean, self.running_var), statistics, strict=True):
-            if updated is not None:
-                running.copy_(updated.view(self.groups, channels).mean(0))  # pyright: ignore
         # no view for autograd: through one, the ReLU in place that follows would copy every gradient twice
         return torch.ops.aten._unsafe_view(output, images.shape)
+
+    def in_turn(self, images: Tensor, mean: Tensor | None, variance: Tensor | None) -> Tensor:
+        """Normalise groups that are contiguous, one after the other."""
+        means, variances = (
+            [None] * self.groups if all_ is None else all_.chunk(self.groups) for all_ in (mean, variance)
+        )
+        each, momentum = zip(images.chunk(self.groups), means, variances, strict=True), self.momentum or 0.0
+        parts = [
+            F.batch_norm(part, own_mean, own_variance, self.weight, self.bias, True, momentum, self.eps)
+            for part, own_mean, own_variance in each
+        ]
+        return torch.cat(parts)
 
 
 class GroupedBatchNormAct(GroupedBatchNorm):
@@ -91,6 +113,14 @@ def grouped(norm: nn.BatchNorm2d, groups: int) -> GroupedBatchNorm:
         True,
     )  # its own from the start: `untracked` would else make torch.compile begin anew
     return new.train(norm.training)
+
+
+def in_channels_last(module: Part) -> Part:
+    """Bring a module to channels-last memory, in place; its BatchNorm groups become contiguous parts of the batch."""
+    for part in module.modules():
+        if isinstance(part, GroupedBatchNorm):
+            part.interleaved = False
+    return module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - missing in torch's stub
 
 
 def sync_batch_norm(module: Part) -> Part:

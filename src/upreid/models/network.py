@@ -58,7 +58,7 @@ class Network(nn.Module):
         """
         image_embedding = patch_embedding = None
         if images is not None:
-            groups = groups_of(self.backbone)
+            groups = interleaved_groups(self.backbone)
             pictures = interleave(images[:, None], groups)
             if boxes is None:
                 features = self.backbone(pictures)
@@ -79,7 +79,7 @@ class Network(nn.Module):
         self, patches: Float[Tensor, "images patches 3 patch_height patch_width"]
     ) -> Float[Tensor, "images parts features"]:
         """Return the input of the patch head: the features of patches, or of regions; BatchNorm is that of `forward`."""
-        groups = groups_of(self.backbone)
+        groups = interleaved_groups(self.backbone)
         with untracked(self.backbone):
             tiles = interleave(patches, groups)
             if self.regions is None:
@@ -92,9 +92,10 @@ class Network(nn.Module):
         return deinterleave(features, groups, patches.shape[1]).transpose(2, 3).flatten(1, 2)
 
 
-def groups_of(backbone: nn.Module) -> int:
-    """Return the number of BatchNorm groups of the backbone."""
-    return next((norm.groups for norm in backbone.modules() if isinstance(norm, GroupedBatchNorm)), 1)
+def interleaved_groups(backbone: nn.Module) -> int:
+    """Return the number of BatchNorm groups that the backbone's inputs must be interleaved for; 1 where they need not be."""
+    norms = (norm for norm in backbone.modules() if isinstance(norm, GroupedBatchNorm))
+    return next((norm.groups for norm in norms if norm.interleaved), 1)
 
 
 def interleave(

@@ -10,17 +10,25 @@ from upreid.runtime.compute import Compute, provenance
 from upreid.runtime.console import say
 from upreid.runtime.files import write_text
 from upreid.training.parts import Context, Program, TrainingParts
+from upreid.training.precision import Precision
 from upreid.training.saved import SavedRun
 
 
 def introduce(
-    config: TrainingConfig, program: Program, hash_: str, context: Context, parts: TrainingParts, saved: SavedRun | None
+    config: TrainingConfig,
+    program: Program,
+    hash_: str,
+    context: Context,
+    precision: Precision,
+    parts: TrainingParts,
+    saved: SavedRun | None,
 ) -> None:
     """Say how this run computes and what is promised of resuming it, and write config.json if it is not there yet."""
     compute, world = context.compute, context.world
     if not world.is_lead:
         return
     compute.announce()
+    say(f"precision: {precision}")
     for sentence in [*parts.sentences, *parts.method.explanations()]:
         say(sentence)
     where = "eager mode, this device, thread count and number of processes"
@@ -43,6 +51,7 @@ def introduce(
         "device": str(compute.device),
         "threads": compute.threads,
         "workers": compute.workers,
+        **precision.resolved,
     }
     facts = {"program": program.name, "hash": hash_, "settings": to_dict(config), "resolved": resolved}
     if saved is not None and saved.start is not None:

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from upreid.config.files import digest
-from upreid.config.training import TrainConfig, TrainingConfig
+from upreid.config.training import TrainingConfig
 from upreid.errors import InputError
 from upreid.methods.method import Method
+from upreid.models.batchnorm import in_channels_last
 from upreid.models.encoder import read_file
 from upreid.models.header import EncoderHeader, read_header
 from upreid.runtime.compute import check_compiler, settle
@@ -28,11 +29,11 @@ from upreid.training.introduction import introduce
 from upreid.training.loop import Plan, Run, train
 from upreid.training.monitor import make_monitor
 from upreid.training.parts import FIT, Context, Program, TrainingParts
+from upreid.training.precision import Precision, settle_precision
 from upreid.training.recorder import Recorder, TensorBoard
 from upreid.training.saved import SavedRun, saved_state
 from upreid.training.state import restore
 from upreid.training.states import States
-from upreid.training.step import Precision
 
 
 def fit(
@@ -70,7 +71,8 @@ def fit(
         monitor = make_monitor(config.monitor, parts.plan.steps_per_epoch, compute, world)
         states, own = opened or opening()  # a new run touches the disk when all its parts are built
         state = own or state
-        method = placed(parts.method, wanted, compute.device)
+        precision = settle_precision(wanted, compute.device, world, folder if state is not None else None)
+        method = placed(parts.method, precision, compiled=wanted.compile)
         optimiser = parts.optimiser(method.learning())
         first = 0
         if state is not None:
@@ -78,7 +80,7 @@ def fit(
             parts.feed.restore(state["feed"])
             restore(method, optimiser, state, world)
             first = int(state["step"])
-        introduce(config, program, hash_, context, parts, saved)
+        introduce(config, program, hash_, context, precision, parts, saved)
         sinks = [stack.enter_context(sink) for sink in make_sinks(config, world, first)]
         if own is None and saved is not None and saved.start is not None:
             for sink in sinks:
@@ -94,7 +96,7 @@ def fit(
                 feed=parts.feed,
                 plan=parts.plan,
                 optimiser=optimiser,
-                precision=Precision(device=compute.device, bf16=wanted.bf16),
+                precision=precision,
                 accumulate=wanted.accumulate,
                 seed=wanted.seed,
                 save_every=wanted.save_every,
@@ -164,12 +166,12 @@ def header_of(state: dict[str, Any] | None, folder: Path, world: World) -> Encod
     return read_header(folder / "state.pt", json.dumps(state["header"]))
 
 
-def placed(method: Method, wanted: TrainConfig, device: torch.device) -> Method:
-    """Bring a method to the device, in the memory format and compiled as the settings say."""
-    method = method.to(device)
-    if wanted.channels_last:
-        method = method.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    if wanted.compile:
+def placed(method: Method, precision: Precision, *, compiled: bool = False) -> Method:
+    """Bring a method to its device and into its memory format, and compile its student where that is wanted."""
+    method = method.to(precision.device)
+    if precision.channels_last:
+        method = in_channels_last(method)
+    if compiled:
         method.compile_student()
     return method
 

@@ -16,11 +16,12 @@ from upreid.runtime.interrupt import Stop, is_time_to_stop
 from upreid.runtime.seed import stream_key
 from upreid.training.feeds import Feed
 from upreid.training.monitor import RetrievalMonitor
+from upreid.training.precision import Precision
 from upreid.training.prefetch import prefetched
 from upreid.training.recorder import Recorder
 from upreid.training.state import capture, exported, plain
 from upreid.training.states import States
-from upreid.training.step import Precision, train_step
+from upreid.training.step import train_step
 from upreid.types import Views
 
 

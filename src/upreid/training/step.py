@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -10,19 +9,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from upreid.methods.method import Method, batch_size, weighted_sum
+from upreid.training.precision import Precision
 from upreid.types import Views
-
-
-@dataclass(frozen=True, kw_only=True)
-class Precision:
-    """How forwards compute: in bfloat16 under autocast, or in single precision."""
-
-    device: torch.device
-    bf16: bool = False
-
-    def autocast(self) -> AbstractContextManager[object]:
-        """Return a context for one forward."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
 
 
 def train_step(
