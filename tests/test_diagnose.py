@@ -73,7 +73,9 @@ def test_without_a_labelled_set_the_labelled_part_is_left_out(corpus: Path, tmp_
 
 
 def test_gradient_norms_are_those_of_a_training_step_and_move_no_statistics(corpus: Path, tmp_path: Path) -> None:
-    run = take_up(pretrained(corpus, tmp_path / "run", "laptop", "--intrinsic.weight", "2"), COMPUTE)
+    run = take_up(
+        pretrained(corpus, tmp_path / "run", "laptop", "--intrinsic.weight", "2", "--train.no-auto-precision"), COMPUTE
+    )
     views = next(views_of(run, images=8, seed=3))
     before = {name: tensor.clone() for name, tensor in run.method.state_dict().items()}
     found = gradient_norms(run, views)

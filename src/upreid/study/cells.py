@@ -33,6 +33,8 @@ WITHOUT_EFFECT = {
 }
 """Flags that decide where, how fast and how closely watched a cell is computed, but not its result; for the data that some
 of them name, `fingerprints` stand in the settings."""
+YOUNG = {"auto_precision": False}
+"""Settings that published results do not have, with their defaults: written out they change no digest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +155,12 @@ def people(grid: Grid, corpus: str | None) -> dict[str, Any]:
 
 
 def effective(table: dict[str, Any]) -> dict[str, Any]:
-    """Drop what has no effect, at every level."""
-    kept = {key: value for key, value in table.items() if key not in WITHOUT_EFFECT}
+    """Drop what has no effect, and young settings that have their default, at every level."""
+    kept = {
+        key: value
+        for key, value in table.items()
+        if key not in WITHOUT_EFFECT and not (key in YOUNG and value == YOUNG[key])
+    }
     return {key: effective(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
