@@ -92,6 +92,11 @@ class Network(nn.Module):
         return deinterleave(features, groups, patches.shape[1]).transpose(2, 3).flatten(1, 2)
 
 
+def groups_of(backbone: nn.Module) -> int:
+    """Return the number of BatchNorm groups of the backbone."""
+    return next((norm.groups for norm in backbone.modules() if isinstance(norm, GroupedBatchNorm)), 1)
+
+
 def interleaved_groups(backbone: nn.Module) -> int:
     """Return the number of BatchNorm groups that the backbone's inputs must be interleaved for; 1 where they need not be."""
     norms = (norm for norm in backbone.modules() if isinstance(norm, GroupedBatchNorm))
