@@ -14,6 +14,7 @@ INTRINSIC = [["--intrinsic.reading", name, "--intrinsic.weight", "1"] for name i
 PIXELS = ["--intrinsic.source", "pixels"]
 VIEWS = [["--intrinsic.reading", name, "--intrinsic.source", "views"] for name in ("i-b", "i-d")]
 ORIGINAL_KEYS = ["--contrast.key", "original", "--consistency.reading", "g-rel"]
+CONTROLS = [["--contrast.third-view", "query"], ["--intrinsic.reading", "position"]]
 
 
 def two_steps(out: Path, *flags: str, ranks: int = 1) -> dict[str, Tensor]:
@@ -32,7 +33,9 @@ def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
 
 @pytest.mark.ranks
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [*CONSISTENCY, *INTRINSIC, PIXELS, *VIEWS, ORIGINAL_KEYS], ids=lambda flags: flags[1])
+@pytest.mark.parametrize(
+    "flags", [*CONSISTENCY, *INTRINSIC, PIXELS, *VIEWS, ORIGINAL_KEYS, *CONTROLS], ids=lambda flags: flags[1]
+)
 def test_one_process_with_two_groups_equals_two_ranks_with_one_each(tmp_path: Path, flags: list[str]) -> None:
     one = two_steps(tmp_path / "one.pt", *flags, "--model.bn-groups", "2")
     two = two_steps(tmp_path / "two.pt", *flags, "--model.bn-groups", "1", ranks=2)

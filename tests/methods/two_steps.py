@@ -38,6 +38,7 @@ def views_of(step: int, world: World, grid: PatchGrid) -> Views:
     boxes = torch.tensor([[[0.0, 0.1, 0.8, 0.9], [0.2, 1.0, 1.0, 0.0]], [[0.0, 0.0, 0.4, 1.0], [0.6, 0.0, 1.0, 1.0]]])
     query_box, key_box = boxes[torch.arange(BATCH) % 5 // 4].double().unbind(dim=1)  # every fifth pair is apart
     places = {"query_box": query_box[share], "key_box": key_box[share]}
+    whole["third"] = noise(3, HEIGHT, WIDTH)
     return {**whole, "query_patches": patches[0], "key_patches": patches[1], **places}
 
 

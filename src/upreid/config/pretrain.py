@@ -20,9 +20,10 @@ from upreid.ranges import (
 )
 
 ConsistencyReading = Literal["g-queue", "g-batch", "g-cos", "g-pos", "g-key", "g-rel"]
-IntrinsicReading = Literal["i-a", "i-b", "i-c", "i-d"]
+IntrinsicReading = Literal["i-a", "i-b", "i-c", "i-d", "position"]
 PatchSource = Literal["pixels", "map", "views"]
 KeySource = Literal["view", "original"]
+ThirdView = Literal["none", "key", "query"]
 PatchPreset = Literal["mild", "jitter"]
 AugmentPreset = Literal["luperson", "luperson-jitter", "person", "person-jitter"]
 
@@ -81,6 +82,8 @@ class Contrast:
     """Share of its own weights that the momentum encoder keeps at every step."""
     key: KeySource = "view"
     """Image that a query finds: the second augmented view, or the original, which then serves the consistency term too."""
+    third_view: ThirdView = "none"
+    """Role of a third augmented view, a control for the terms: a second key of the query, or a second query; none has no role."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +113,7 @@ class Intrinsic:
     """Intrinsic contrast: patches of one image are contrasted with each other."""
 
     reading: IntrinsicReading = "i-a"
-    """Reading of the intrinsic contrast (docs/paper.md)."""
+    """Reading of the intrinsic contrast (docs/paper.md), or `position`, a control: a classifier of the patch's position."""
     weight: NotNegative = 3.0
     """Weight of the intrinsic term; 0 leaves it out: its views are not made and their forward is not run."""
     temperature: Positive = 0.2
@@ -181,6 +184,7 @@ class MocoV2Config(PretrainConfig):
     added_later: ClassVar[tuple[str, ...]] = (
         *PretrainConfig.added_later,
         "contrast.key",
+        "contrast.third_view",
         *(f"{term}.{name}" for term in ("consistency", "intrinsic") for name in ("share", "begin", "end")),
     )
     method: str = "moco-v2"

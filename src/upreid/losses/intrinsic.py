@@ -2,7 +2,7 @@
 
 UP-ReID (https://arxiv.org/abs/2112.00317) puts a contrastive constraint among local patches of each image (sourced,
 abstract); its equation is not public. Every function here is a *reading* of it, listed by name in `READINGS`. All share one
-signature:
+signature, and so do the controls in `CONTROLS`:
 
 - `query` holds the patches by the online encoder, [batch, patches, dim]. It is the only argument that receives a gradient.
 - `key` holds the other version of the patches by the momentum encoder, [images, patches, dim], of the whole batch, of all ranks
@@ -181,11 +181,41 @@ def rank_first(
 ) -> Float[Tensor, ""]:
     """Cross-entropy of ranking the positive above the others, averaged over patches; 0 where no image has a weight."""
     logits = (torch.cat([positive, others], dim=2) / temperature).flatten(0, 1)
-    first = logits.new_zeros(len(logits), dtype=torch.long)
+    return averaged(logits, logits.new_zeros(len(logits), dtype=torch.long), weights)
+
+
+def averaged(
+    logits: Float[Tensor, "rows classes"], classes: Int64[Tensor, " rows"], weights: Float[Tensor, " batch"] | None
+) -> Float[Tensor, ""]:
+    """Cross-entropy, averaged over the patches of each image, then over images by their weights."""
     if weights is None:
-        return F.cross_entropy(logits, first)
-    losses = F.cross_entropy(logits, first, reduction="none").view(len(positive), -1).mean(dim=1)
+        return F.cross_entropy(logits, classes)
+    losses = F.cross_entropy(logits, classes, reduction="none").view(len(weights), -1).mean(dim=1)
     return (weights * losses).sum() / weights.sum().clamp(min=1)
+
+
+def position(
+    query: Float[Tensor, "batch patches dim"],
+    key: Float[Tensor, "images patches dim"],
+    own: Int64[Tensor, " batch"],
+    *,
+    temperature: float,
+    hardest: int | None,
+    columns: int,
+    weights: Float[Tensor, " batch"] | None = None,
+) -> Float[Tensor, ""]:
+    """Classify the position of each patch, without looking at any other patch.
+
+    This is a control and no reading: body position alone can solve I-A, and where this loss gains as much, position is what I-A
+    teaches. The first entries of a patch's embedding are the scores of the positions, so the patch head is the classifier. `key`,
+    `own`, `hardest` and `columns` are not used.
+
+        for i, m: loss -= log_softmax(query[i, m, :patches] / temperature)[m] / (batch * patches)
+    """
+    del key, own, hardest, columns
+    batch, patches, _ = query.shape
+    scores = (query[:, :, :patches] / temperature).flatten(0, 1)
+    return averaged(scores, torch.arange(patches, device=query.device).repeat(batch), weights)
 
 
 @dataclass(frozen=True)
@@ -196,6 +226,8 @@ class IntrinsicLoss:
     crosses_images: bool
     num_negatives: Callable[[int, int, int], int]
     """Function of the numbers of patches, of patch columns, and of images."""
+    needs_keys: bool = True
+    """Whether it compares the patches with those of the momentum encoder."""
 
 
 READINGS: dict[str, IntrinsicLoss] = {
@@ -204,3 +236,10 @@ READINGS: dict[str, IntrinsicLoss] = {
     "i-c": IntrinsicLoss(i_c, crosses_images=False, num_negatives=lambda patches, columns, _: patches - columns),
     "i-d": IntrinsicLoss(i_d, crosses_images=True, num_negatives=lambda patches, _, images: patches - 1 + images - 1),
 }
+
+CONTROLS: dict[str, IntrinsicLoss] = {
+    "position": IntrinsicLoss(
+        position, crosses_images=False, num_negatives=lambda patches, _, __: patches - 1, needs_keys=False
+    ),
+}
+"""What could explain the gain of a reading without its idea; chosen as readings are."""

@@ -112,7 +112,7 @@ class IntrinsicContrast(nn.Module):
         when: Occasion,
     ) -> None:
         super().__init__()
-        self.name, self.reading, self.when = reading, intrinsic.READINGS[reading], when
+        self.name, self.reading, self.when = reading, {**intrinsic.READINGS, **intrinsic.CONTROLS}[reading], when
         self.weight, self.ramp_up = weight, ramp_up
         self.temperature, self.hardest = temperature, hardest
         self.grid, self.source = PatchGrid(rows=rows, columns=columns), source
@@ -123,7 +123,8 @@ class IntrinsicContrast(nn.Module):
         if self.source == "views":
             boxes = {"preset": view, "steps": self.when.steps}
             return {f"{name}_box": CropBox(of=name, **boxes) for name in ("query", "key")}
-        return self.patches(view.flip_probability, self.when)
+        patches = self.patches(view.flip_probability, self.when)
+        return patches if self.reading.needs_keys else {"query_patches": patches["query_patches"]}
 
     def patches(self, flip_probability: float, when: Occasion) -> dict[str, ViewRequest]:
         """Name the two versions of the patches, in one piece where the network cuts them out of its map."""
@@ -214,7 +215,8 @@ class IntraIdentity(nn.Module):
         """
         if self.consistency is not None and originals is None and "original" in batch:
             originals = embed(batch["original"])
-        patches = embed_patches(batch["key_patches"]) if self.has_patches(batch) else regions
+        has_keys = self.has_patches(batch) and "key_patches" in batch
+        patches = embed_patches(batch["key_patches"]) if has_keys else regions
         return IntraIdentityTargets(originals=originals, patches=patches)
 
     def losses(
@@ -236,10 +238,11 @@ class IntraIdentity(nn.Module):
             own, some = part.places(count, query.device), part.first(query, count)
             losses["consistency"] = self.consistency.loss(some, targets.originals, own, past_keys)
         if self.intrinsic is not None and query_patches is not None:
-            assert targets.patches is not None
-            own = part.places(len(targets.patches) // part.world.size, query.device)
+            keys, own = query_patches.detach(), torch.arange(len(query_patches), device=query.device)
+            if targets.patches is not None:  # it is None for a control that looks at no keys
+                keys, own = targets.patches, part.places(len(targets.patches) // part.world.size, query.device)
             weights = None if counts is None else counts[part.rows].to(query_patches.dtype)
-            losses["intrinsic"] = self.intrinsic.loss(query_patches, targets.patches, own, weights)
+            losses["intrinsic"] = self.intrinsic.loss(query_patches, keys, own, weights)
         return losses
 
     @torch.no_grad()

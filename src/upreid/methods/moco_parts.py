@@ -15,16 +15,28 @@ from upreid.models.header import EncoderHeader
 from upreid.models.network import Network, Projector
 from upreid.runtime.distributed import World
 
+LOSSES = {
+    "contrast": "instance contrast",
+    "third_view": "contrast of a third view",
+    "consistency": "global consistency",
+    "intrinsic": "intrinsic contrast",
+}
+"""Name of a loss -> what a reader calls it."""
+
 
 def step_cost(config: MocoV2Config) -> float:
-    """Return the mean cost of a step in forwards of its images, a backward being two: MoCo 4, originals 1, patches 4 more.
+    """Return the mean cost of a step in forwards of its images, a backward being two.
 
-    Each term counts with its share of the batch and of the training, and not where its forwards are there already.
+    MoCo costs 4: queries 3, keys 1. Originals cost 1 more, patches 4 (3 where no key patches are needed), and a third view 1 as a
+    key and 3 as a query. A term counts with its share of the batch and of the training, and not where its forwards are there
+    already.
     """
-    image, patch = config.consistency, config.intrinsic
-    originals = (image.weight > 0) * image.share * (image.end - image.begin)
-    patches = (patch.weight > 0) * patch.share * (patch.end - patch.begin)
-    return 4.0 + originals * (config.contrast.key != "original") + 4.0 * patches * (patch.source != "views")
+    image, patch, contrast = config.consistency, config.intrinsic, config.contrast
+    originals = float(image.weight > 0 and contrast.key != "original")
+    patches = (4.0 if patch.reading in intrinsic.READINGS else 3.0) * (patch.weight > 0 and patch.source != "views")
+    third = {"none": 0.0, "key": 1.0, "query": 3.0}[contrast.third_view]
+    terms = [(originals, image), (patches, patch)]
+    return 4.0 + third + sum(cost * term.share * (term.end - term.begin) for cost, term in terms)
 
 
 def check(config: MocoV2Config, setup: Setup) -> None:
@@ -39,10 +51,15 @@ def check(config: MocoV2Config, setup: Setup) -> None:
             "--model.sync-bn works on GPUs only, and this run is on cpu; say --model.no-sync-bn (shuffle-BN is on)"
         )
     if term.weight > 0:
-        count = intrinsic.READINGS[term.reading].num_negatives
+        count = {**intrinsic.READINGS, **intrinsic.CONTROLS}[term.reading].num_negatives
         images = round(term.share * config.train.batch)
         available = count(term.rows * term.columns, term.columns, images)
         intrinsic.check_negatives(available, term.hardest)
+        if term.reading == "position" and (term.hardest is not None or term.rows * term.columns > model.embed_dim):
+            raise InputError(
+                f"--intrinsic.reading position tells {term.rows * term.columns} positions apart by --model.embed-dim "
+                f"{model.embed_dim} numbers and mines no negatives; use a smaller grid, and leave --intrinsic.hardest out"
+            )
 
 
 def occasion(name: str, config: MocoV2Config, setup: Setup) -> Occasion:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from upreid.config.pretrain import KeySource, MocoV2Config
+from upreid.config.pretrain import KeySource, MocoV2Config, ThirdView
 from upreid.data.augment import PRESETS, Augmentation, OriginalView, StrongView, ViewRequest
 from upreid.losses.contrast import info_nce
 from upreid.methods.intra_identity import (
@@ -26,6 +26,7 @@ from upreid.methods.intra_identity import (
     intrinsic_of,
 )
 from upreid.methods.method import Method
+from upreid.methods.moco_parts import LOSSES as LOSSES
 from upreid.methods.moco_parts import batch_norm_line, check, network_of, occasion, queue_warning, regions
 from upreid.methods.moco_parts import step_cost as step_cost
 from upreid.methods.pretraining import Setup, header_of
@@ -40,15 +41,14 @@ from upreid.runtime.distributed import ALONE, World, gather
 from upreid.runtime.seed import permutation
 from upreid.types import Views
 
-LOSSES = {"contrast": "instance contrast", "consistency": "global consistency", "intrinsic": "intrinsic contrast"}
-"""Name of a loss -> what a reader calls it."""
-
 
 @dataclass(frozen=True)
 class MocoTargets:
     """What queries are compared with: the whole batch, all ranks together, without gradient."""
 
     keys: Float[Tensor, "images dim"]
+    third: Float[Tensor, "images dim"] | None
+    """Second keys of the queries."""
     intra_identity: IntraIdentityTargets
 
 
@@ -73,6 +73,7 @@ class MocoV2(Method):
         queue: int,
         embed_dim: int,
         key_source: KeySource = "view",
+        third_view: ThirdView = "none",
         temperature: float,
         momentum: float,
         seed: int,
@@ -86,13 +87,15 @@ class MocoV2(Method):
         self.student, self.teacher, self.header = network, momentum_copy(network), header
         self.keys = Queue(queue, embed_dim, seed=seed)
         self.intra_identity, self.probe = intra_identity, probe
-        self.view, self.temperature, self.momentum, self.key_source = view, temperature, momentum, key_source
+        self.view, self.temperature, self.momentum = view, temperature, momentum
+        self.key_source, self.third_view = key_source, third_view
         self.seed, self.accumulate, self.shuffles = seed, accumulate, shuffles
         self.batch_norm, self.warning, self.world = batch_norm, warning, world
 
     def views(self) -> Mapping[str, ViewRequest]:
         """Two strong views, or one and the original, and what the I2 terms look at."""
         strong, extra = StrongView(preset=self.view), self.intra_identity.views(self.view)
+        extra |= {"third": strong} if self.third_view != "none" else {}
         if self.key_source == "view":
             return {"query": strong, "key": strong, **extra}
         made = {
@@ -118,8 +121,7 @@ class MocoV2(Method):
     @torch.no_grad()
     def targets(self, batch: Views, step: int) -> MocoTargets:
         """Keys, originals and key patches through the momentum copy, each in a forward of its own where there is none yet."""
-        rows = len(batch["key"])
-        whole = self.part(slice(0, rows // self.accumulate), rows)
+        whole = self.part(slice(0, len(batch["key"]) // self.accumulate), len(batch["key"]))
 
         def originals(images: Tensor) -> Tensor:
             return self.embed_shuffled(images, step, groups=whole.norm_groups(len(images)))[0]
@@ -130,7 +132,8 @@ class MocoV2(Method):
         overlap = self.intra_identity.overlap(batch)
         keys, regions = self.embed_shuffled(batch["key"], step, boxes=overlap.in_key if overlap else None)
         there = {"originals": keys if self.key_source == "original" else None, "regions": regions}
-        return MocoTargets(keys, self.intra_identity.targets(batch, originals, patches, **there))
+        third = self.embed_shuffled(batch["third"], step)[0] if self.third_view == "key" else None
+        return MocoTargets(keys, third, self.intra_identity.targets(batch, originals, patches, **there))
 
     def part(self, rows: slice, batch: int) -> Part:
         """Say which part of this rank's batch some rows are."""
@@ -178,12 +181,12 @@ class MocoV2(Method):
     def inputs(self, batch: Views, part: slice) -> tuple[Any, ...]:
         """Queries, and the patches of their images where a term looks at them."""
         query, overlap = batch["query"][part], self.intra_identity.overlap(batch)
-        if overlap is not None:
-            return query, None, None, overlap.in_query[part]
+        boxes = overlap.in_query[part] if overlap else None
+        third = batch["third"][part] if self.third_view == "query" else None
         if not self.intra_identity.has_patches(batch):
-            return query, None
+            return query, None, None, boxes, third
         patches, rows = batch["query_patches"], self.part(part, len(batch["query"]))
-        return query, patches[rows.of_view(len(patches))], rows.norm_groups(len(patches))
+        return query, patches[rows.of_view(len(patches))], rows.norm_groups(len(patches)), boxes, third
 
     def losses(self, outputs: Any, batch: Views, targets: MocoTargets, part: slice) -> dict[str, Float[Tensor, ""]]:
         """Compare queries with their keys, and what the terms compare."""
@@ -191,11 +194,14 @@ class MocoV2(Method):
         count, past = len(batch["query"]), self.keys.keys
         rows = self.part(part, count)
         own = rows.places(count, query.device)
-        contrast = info_nce(query, targets.keys[own], past, temperature=self.temperature)
-        overlap = self.intra_identity.overlap(batch)
-        counts = overlap.counts if overlap else None
-        extra = self.intra_identity.losses(query, query_patches, targets.intra_identity, rows, past, counts)
-        return {"contrast": contrast, **extra}
+        query, *others = query.split(part.stop - part.start)
+        losses = {"contrast": info_nce(query, targets.keys[own], past, temperature=self.temperature)}
+        if targets.third is not None:
+            losses["third_view"] = info_nce(query, targets.third[own], past, temperature=self.temperature)
+        for third in others:
+            losses["third_view"] = info_nce(third, targets.keys[own], past, temperature=self.temperature)
+        counts = overlap.counts if (overlap := self.intra_identity.overlap(batch)) else None
+        return losses | self.intra_identity.losses(query, query_patches, targets.intra_identity, rows, past, counts)
 
     def weights(self, step: int) -> Mapping[str, float]:
         """The contrast has weight 1; each I2 term has its own."""
@@ -259,7 +265,9 @@ class MocoV2(Method):
 
     def explanations(self) -> list[str]:
         """BatchNorm's protection, and the terms."""
-        lines = [f"BatchNorm: {self.batch_norm}", f"terms: contrast, {self.intra_identity.explanation()}"]
+        base = "contrast" + (" with originals as keys" if self.key_source == "original" else "")
+        base += f", a third view as {self.third_view}" if self.third_view != "none" else ""
+        lines = [f"BatchNorm: {self.batch_norm}", f"terms: {base}, {self.intra_identity.explanation()}"]
         return [*lines, self.warning] if self.warning else lines
 
 
@@ -280,6 +288,7 @@ def build(config: MocoV2Config, setup: Setup) -> MocoV2:
         queue=config.contrast.queue,
         embed_dim=config.model.embed_dim,
         key_source=config.contrast.key,
+        third_view=config.contrast.third_view,
         temperature=config.contrast.temperature,
         momentum=config.contrast.momentum,
         seed=config.train.seed,

@@ -1,5 +1,7 @@
 """The network that contrastive pre-training trains: one backbone, a head for images, and a head for patches."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -48,32 +50,39 @@ class Network(nn.Module):
         patches: Float[Tensor, "images patches 3 patch_height patch_width"] | None,
         patch_groups: int | None = None,
         boxes: Float[Tensor, "batch 4"] | None = None,
-    ) -> tuple[Float[Tensor, "batch dim"] | None, Float[Tensor, "images parts dim"] | None]:
+        third: Float[Tensor, "batch 3 height width"] | None = None,
+    ) -> tuple[Float[Tensor, "rows dim"] | None, Float[Tensor, "images parts dim"] | None]:
         """Embed images, patches, or both, each in a forward of its own.
 
         BatchNorm groups are contiguous parts of the images. Patches are normalised by statistics of patches, which
         never enter the running statistics: those belong to whole images, and the exported encoder uses them. `patch_groups` is
         the number of BatchNorm groups of the patches where it is not that of the images. With `boxes` the patches are regions of
-        the images' own maps, on a grid in the box of each image, and need no forward of their own.
+        the images' own maps, on a grid in the box of each image, and need no forward of their own. Embeddings of `third`, another
+        view of the images, stand behind those of the images.
         """
         image_embedding = patch_embedding = None
         if images is not None:
-            groups = interleaved_groups(self.backbone)
-            pictures = interleave(images[:, None], groups)
-            if boxes is None:
-                features = self.backbone(pictures)
-            else:
+            features, maps = self.image_features(images, with_maps=boxes is not None)
+            image_embedding = self.image_head(features)
+            if boxes is not None:
                 assert self.patch_head is not None
                 assert self.regions is not None
-                features, maps = self.both_of(self.backbone, pictures)
-                regions = regions_of_boxes(deinterleave(maps, groups, 1)[:, 0], boxes, *self.regions)
-                patch_embedding = self.patch_head(regions)
-            image_embedding = self.image_head(deinterleave(features, groups, 1)[:, 0])
+                patch_embedding = self.patch_head(regions_of_boxes(maps, boxes, *self.regions))
+        if third is not None:
+            assert image_embedding is not None
+            image_embedding = torch.cat([image_embedding, self.image_head(self.image_features(third)[0])])
         if patches is not None:
             assert self.patch_head is not None
             with regrouped(self.backbone, patch_groups):
                 patch_embedding = self.patch_head(self.patch_features(patches))
         return image_embedding, patch_embedding
+
+    def image_features(self, images: Float[Tensor, "batch 3 height width"], *, with_maps: bool = False) -> Any:
+        """Return the features of images, and the maps that they come from where asked for, else None."""
+        groups = interleaved_groups(self.backbone)
+        pictures = interleave(images[:, None], groups)
+        features, maps = self.both_of(self.backbone, pictures) if with_maps else (self.backbone(pictures), None)
+        return [None if rows is None else deinterleave(rows, groups, 1)[:, 0] for rows in (features, maps)]
 
     def patch_features(
         self, patches: Float[Tensor, "images patches 3 patch_height patch_width"]
