@@ -34,6 +34,8 @@ class ImageBatch:
     epoch: int
     skipped: tuple[tuple[int, str], ...] = ()
     """Unreadable files met while making this batch: index, and a sentence with name and reason."""
+    mates: int = 0
+    """Number of images at the end that are mates of those before: other crops of the same tracklets, in the same order."""
 
     def to(self, device: torch.device) -> "ImageBatch":
         """Move the pixels; the small integers stay on the host, where boxes are drawn."""

@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from upreid.config.pretrain import PretrainConfig
+from upreid.data.augment import CropBox
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source
+from upreid.data.tracklets import read_tracklets
 from upreid.errors import InputError
 from upreid.methods import module_of
 from upreid.methods.method import Method
 from upreid.methods.pretraining import Setup, num_steps, preprocess
 from upreid.methods.schedule import warmup_cosine
 from upreid.runtime.distributed import World
-from upreid.training.feeds.unlabelled import UnlabelledFeed
+from upreid.training.feeds.unlabelled import Pairing, UnlabelledFeed
 from upreid.training.launch import fit
 from upreid.training.loop import Plan
 from upreid.training.parts import Context, Program, TrainingParts
@@ -46,6 +48,7 @@ def parts(config: PretrainConfig, context: Context) -> TrainingParts:
     per_epoch = len(source) // config.train.batch
     setup = Setup(device=context.compute.device, num_images=len(source), steps_per_epoch=per_epoch, world=world)
     method = method_of(config, setup)
+    pairing = pairing_of(config, source, method)
     feed = UnlabelledFeed(
         source,
         method.views(),
@@ -56,6 +59,7 @@ def parts(config: PretrainConfig, context: Context) -> TrainingParts:
         world=world,
         unreadable_share=wanted.unreadable_share,
         patience=wanted.patience,
+        pairing=pairing,
     )
     plan, optim = plan_of(config, per_epoch), config.optim
     momentum = {"momentum": optim.momentum, "weight_decay": optim.weight_decay}
@@ -64,9 +68,27 @@ def parts(config: PretrainConfig, context: Context) -> TrainingParts:
         feed=feed,
         plan=plan,
         optimiser=lambda learning: make_optimiser(optim.name, learning, lr=optim.lr, **momentum),
-        sentences=sentences(config, source, plan),
+        sentences=[*sentences(config, source, plan), *([pairing.tracklets.description] if pairing else [])],
         resolved={"lr": peak_lr(config)},
     )
+
+
+def pairing_of(config: PretrainConfig, source: Source, method: Method) -> Pairing | None:
+    """Read the tracklets that keys are drawn from; InputError where the method makes no key that could be of another crop."""
+    if config.data.tracklets is None:
+        return None
+    views = method.views()
+    if any(isinstance(view, CropBox) for view in views.values()):
+        raise InputError(
+            "--data.tracklets makes the key of another crop, and --intrinsic.source views compares places of one picture; "
+            "choose --intrinsic.source map, or leave the tracklets away"
+        )
+    if not any(view.of_mate for view in views.values()):
+        raise InputError(
+            "--data.tracklets has no effect on a method that makes no view of another crop; leave it away (with "
+            "--contrast.key original keys are originals: say --contrast.key view)"
+        )
+    return Pairing(read_tracklets(config.data.tracklets, source), config.data.tracklet_gap)
 
 
 def method_of(config: PretrainConfig, setup: Setup) -> Method:

@@ -34,6 +34,10 @@ class PretrainImages(UnlabelledSet):
 
     root: Path
     """Folder of images (any nesting), a packed set, an lmdb, or tar archives; recognised (docs/sources.md)."""
+    tracklets: Path | None = None
+    """List of the tracklets of the images, or the word own, folders or names: keys come from another crop (docs/sources.md)."""
+    tracklet_gap: Count = 1
+    """Number of places in the tracklet that query and key are apart, at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +174,8 @@ class PretrainTrain(TrainConfig):
 class PretrainConfig(TrainingConfig):
     """Pre-train an encoder on unlabelled person crops; every method of `upreid pretrain` has these sections."""
 
+    without_effect: ClassVar[tuple[str, ...]] = (*TrainingConfig.without_effect, "data.tracklets")
+    added_later: ClassVar[tuple[str, ...]] = (*TrainingConfig.added_later, "data.tracklet_gap")
     data: PretrainImages
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: Model = field(default_factory=Model)

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from upreid.ranges import Seconds, Seed, Share, ShareOrZero
 
+TRACKLET_WORDS = ("own", "folders", "names")
+"""What `--data.tracklets` takes beside the path of a list (data/tracklets.py)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:

@@ -93,11 +93,14 @@ class MocoV2(Method):
         self.batch_norm, self.warning, self.world = batch_norm, warning, world
 
     def views(self) -> Mapping[str, ViewRequest]:
-        """Two strong views, or one and the original, and what the I2 terms look at."""
+        """Two strong views, or one and the original, and what the I2 terms look at.
+
+        Where tracklets are known, the key is made of another crop of the query's; the I2 terms look at the query's own picture.
+        """
         strong, extra = StrongView(preset=self.view), self.intra_identity.views(self.view)
         extra |= {"third": strong} if self.third_view != "none" else {}
         if self.key_source == "view":
-            return {"query": strong, "key": strong, **extra}
+            return {"query": strong, "key": replace(strong, of_mate=True), **extra}
         made = {
             name: view for name, view in extra.items() if name not in ("original", "key_box")
         }  # the keys are originals

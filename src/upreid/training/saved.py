@@ -10,6 +10,7 @@ from upreid.config.files import digest, read_json, to_dict, to_flags
 from upreid.config.methods import schema_of
 from upreid.config.recipe import flat
 from upreid.config.training import TrainingConfig
+from upreid.data.settings import TRACKLET_WORDS
 from upreid.errors import DataError, InputError
 from upreid.models.encoder import read_file
 from upreid.runtime.journal import read_journal
@@ -85,9 +86,9 @@ def found_again(config: Any, started_in: str | None) -> Any:
     """Follow relative paths of the data from the folder that the run was started in, where they do not lead there from here."""
     data = config.data
     moved = {}
-    for name in ("root", "split"):
+    for name in ("root", "split", "tracklets"):
         path = getattr(data, name, None)
-        if path is None or path.is_absolute() or path.exists() or started_in is None:
+        if path is None or str(path) in TRACKLET_WORDS or path.is_absolute() or path.exists() or started_in is None:
             continue
         moved[name] = Path(started_in) / path
     return replace(config, data=replace(data, **moved)) if moved else config

@@ -48,6 +48,8 @@ class Request:
     """Images of the batch that the view is made of; all of them where not given."""
     steps: range | None = None
     """Steps of the training in which the view is made; every step where not given."""
+    of_mate: bool = False
+    """Whether the view is made of another crop of the image's tracklet, where tracklets are known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,14 +122,14 @@ class Augment:
         views: Views = {}
         for name, request in self.requests.items():
             if isinstance(request, StrongView):
-                views[name] = self._view(chosen(batch, request.images), name, request)
+                views[name] = self._view(chosen(batch, request), name, request)
             if isinstance(request, CropBox):
-                views[name] = self._box(chosen(batch, request.images), request)
+                views[name] = self._box(chosen(batch, request), request)
         others = {name: request for name, request in self.requests.items() if name not in views}
-        for images in dict.fromkeys(request.images for request in others.values()):
-            some = chosen(batch, images)
+        for kind in dict.fromkeys((request.images, request.of_mate) for request in others.values()):
+            wanted = {name: request for name, request in others.items() if (request.images, request.of_mate) == kind}
+            some = chosen(batch, next(iter(wanted.values())))
             whole = self._whole(some)
-            wanted = {name: request for name, request in others.items() if request.images == images}
             for name, request in wanted.items():
                 if isinstance(request, PatchView):
                     views[name] = self._patches(some, whole, request)
@@ -191,12 +193,19 @@ class Augment:
         return torch.cat([make(some) for some in _chunks(whole, whole[0, 0].numel())])
 
 
-def chosen(batch: ImageBatch, images: FirstOfGroups | None) -> ImageBatch:
-    """Return the batch of some of the images; their random numbers stay theirs."""
-    if images is None:
+def chosen(batch: ImageBatch, request: Request) -> ImageBatch:
+    """Return the batch of the images that a view is made of, or of their mates; their random numbers stay theirs."""
+    images = request.images
+    if images is None and not batch.mates:
         return batch
-    fields = {name: images.of(getattr(batch, name)) for name in ("pixels", "extents", "file_sizes", "indices")}
-    return replace(batch, **fields)
+    own = len(batch.indices) - batch.mates
+    rows = slice(own, None) if request.of_mate and batch.mates else slice(0, own)
+
+    def some(tensor: Tensor) -> Tensor:
+        return tensor[rows] if images is None else images.of(tensor[rows])
+
+    fields = {name: some(getattr(batch, name)) for name in ("pixels", "extents", "file_sizes", "indices")}
+    return replace(batch, **fields, mates=0)
 
 
 def spans_of_crops(

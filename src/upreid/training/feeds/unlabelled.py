@@ -1,13 +1,18 @@
 """Unlabelled images of any source, augmented into the views that a method asks for."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from upreid.data.augment import Augment, ViewRequest
 from upreid.data.dataset import OriginalImages, Sample, SkipLedger, collate
 from upreid.data.loading import PATIENCE, make_loader
 from upreid.data.sources.source import Source
+from upreid.data.tracklets import Tracklets
 from upreid.errors import InputError
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import say
@@ -20,14 +25,17 @@ Loaded = tuple[ImageBatch | Views, tuple[tuple[int, str], ...]]
 
 
 class Prepare:
-    """A loader's last act: stack decoded originals; on a CPU also make the views, in the worker."""
+    """A loader's last act: stack decoded originals; on a CPU also make the views, in the worker.
 
-    def __init__(self, augment: Callable[[ImageBatch], Views] | None) -> None:
-        self.augment = augment
+    With `pairs` the second half of the samples are the mates of the first.
+    """
+
+    def __init__(self, augment: Callable[[ImageBatch], Views] | None, *, pairs: bool = False) -> None:
+        self.augment, self.pairs = augment, pairs
 
     def __call__(self, samples: Sequence[Sample]) -> Loaded:
         """Return the batch and the files that had to be skipped for it."""
-        batch = collate(samples)
+        batch = replace(collate(samples), mates=len(samples) // 2 if self.pairs else 0)
         return (self.augment(batch) if self.augment else batch), batch.skipped
 
 
@@ -35,11 +43,21 @@ class StepBatches:
     """For each step from `first` to `last`, this rank's part of the batch as (epoch, index) pairs.
 
     Every epoch is a new permutation of all images, the same on every rank; what is left over after the last
-    whole batch of an epoch waits for another epoch's order.
+    whole batch of an epoch waits for another epoch's order. With `pairing` the mates of the images follow them.
     """
 
-    def __init__(self, num_images: int, batch: int, *, seed: int, first: int, last: int, world: World) -> None:
-        self.num_images, self.batch, self.seed = num_images, batch, seed
+    def __init__(
+        self,
+        num_images: int,
+        batch: int,
+        *,
+        seed: int,
+        first: int,
+        last: int,
+        world: World,
+        pairing: "Pairing | None" = None,
+    ) -> None:
+        self.num_images, self.batch, self.seed, self.pairing = num_images, batch, seed, pairing
         self.first, self.last, self.world = first, last, world
         self.per_epoch = num_images // batch
 
@@ -53,13 +71,28 @@ class StepBatches:
             end = min(self.last - epoch * self.per_epoch, self.per_epoch)
             for step in range(begin, end):
                 whole = order[step * self.batch : (step + 1) * self.batch]
-                yield [(epoch, int(index)) for index in whole[self.world.share(self.batch)]]
+                own = whole[self.world.share(self.batch)]
+                mates = self.pairing.mates(own, seed=self.seed, epoch=epoch) if self.pairing else ()
+                yield [(epoch, int(index)) for index in (*own, *mates)]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Tracklets, and how far apart the two crops of a pair are within theirs."""
+
+    tracklets: Tracklets
+    gap: int = 1
+
+    def mates(self, indices: NDArray[np.int64], *, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Draw a mate for each image."""
+        return self.tracklets.mates(indices, seed=seed, epoch=epoch, gap=self.gap)
 
 
 class UnlabelledFeed:
     """Every epoch a new permutation of all images; random numbers belong to (seed, epoch, image).
 
-    An unreadable image gives way to the next readable one, and is counted and named, up to `unreadable_share` of all.
+    An unreadable image gives way to the next readable one, and is counted and named, up to `unreadable_share` of all. With
+    `pairing`, views that ask for it are made of another crop of the image's tracklet.
     """
 
     def __init__(
@@ -74,13 +107,16 @@ class UnlabelledFeed:
         world: World = ALONE,
         unreadable_share: float = 0.01,
         patience: float = PATIENCE,
+        pairing: Pairing | None = None,
     ) -> None:
         if batch > len(source):
             raise InputError(
                 f"batch of {batch} is larger than the {len(source)} images; lower --train.batch or add images"
             )
         self.source, self.batch, self.seed = source, batch, seed
-        self.num_images, self.fingerprint = len(source), source.fingerprint
+        self.num_images, self.fingerprint, self.pairing = len(source), source.fingerprint, pairing
+        if pairing is not None:
+            self.fingerprint += f", tracklets {pairing.tracklets.fingerprint}"
         self.steps_per_epoch = len(source) // batch
         self.compute, self.world = compute, world
         self.unreadable_share, self.patience = unreadable_share, patience
@@ -102,13 +138,12 @@ class UnlabelledFeed:
 
     def loader(self, first: int, last: int) -> Iterator[Loaded]:
         """Return this rank's batches of steps that have the same views."""
-        order = StepBatches(self.num_images, self.batch, seed=self.seed, first=first, last=last, world=self.world)
         size = {"height": self.preprocess.height, "width": self.preprocess.width}
         on_cpu = self.compute.device.type == "cpu"
         loader = make_loader(
             OriginalImages(self.source, **size, limit=self.unreadable_share),
-            batch_sampler=order,
-            collate=Prepare(self.augment if on_cpu else None),
+            batch_sampler=self.loader_order(first, last),
+            collate=Prepare(self.augment if on_cpu else None, pairs=self.pairing is not None),
             workers=self.compute.workers,
             pin=not on_cpu,
             prefetch=4,
@@ -116,6 +151,11 @@ class UnlabelledFeed:
             flag=self.compute.workers_flag,
         )
         return iter(loader)
+
+    def loader_order(self, first: int, last: int) -> StepBatches:
+        """Return which images this rank reads for each step."""
+        how = {"seed": self.seed, "world": self.world, "pairing": self.pairing}
+        return StepBatches(self.num_images, self.batch, first=first, last=last, **how)
 
     def prepare(self, item: Loaded) -> Views:
         """Count unreadable files before the step that they were met for; make the views where no worker did."""
