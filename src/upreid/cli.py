@@ -80,6 +80,12 @@ COMMANDS: dict[str, Command] = {
         ("run",),
         {"RUN": "measure what a pre-training did to its embeddings, term by term"},
     ),
+    "convert": Command(
+        "commands.convert",
+        "commands:ConvertConfig",
+        ("src", "out"),
+        {"IN OUT": "read the weights of another program, or write them for one (--to)"},
+    ),
     "table": Command(
         "commands.table",
         "commands:TableConfig",

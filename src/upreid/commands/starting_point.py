@@ -10,10 +10,19 @@ from torch import nn
 from upreid.config.finetune import FinetuneConfig
 from upreid.errors import InputError
 from upreid.models.backbone import create_backbone, require_resnet, set_last_stride
-from upreid.models.encoder import ENCODER_FILE, Encoder, encoder_file, fit_to_header, is_encoder_file, load_encoder
-from upreid.models.foreign import from_tag, load_into, read_checkpoint
+from upreid.models.encoder import (
+    ENCODER_FILE,
+    MODEL_FILE,
+    Encoder,
+    encoder_file,
+    fit_to_header,
+    is_encoder_file,
+    load_encoder,
+)
+from upreid.models.foreign import from_tag, make_encoder, read_checkpoint
 from upreid.models.header import EncoderHeader
 
+ENCODER_FILES = (ENCODER_FILE, MODEL_FILE)
 OVERRULED = ("height", "width", "mean", "std", "interpolation", "last_stride")
 """What `[input]` may say otherwise than the encoder's header."""
 
@@ -51,7 +60,7 @@ def find(config: FinetuneConfig) -> tuple[Encoder, str, list[str]]:
     init, path = config.init, Path(config.init)
     if init == "random":
         return random_start(config), "[random] of the recipe", []
-    if path.is_dir() and ((path / ENCODER_FILE).is_file() or not timm.is_model(init)):
+    if path.is_dir() and (any((path / name).is_file() for name in ENCODER_FILES) or not timm.is_model(init)):
         path = encoder_file(path)
     if path.is_file() and is_encoder_file(path):
         return load_encoder(path), "the encoder's header", []
@@ -70,9 +79,7 @@ def from_elsewhere(config: FinetuneConfig, path: Path) -> tuple[Encoder, str, li
     """A checkpoint that another program wrote."""
     foreign = read_checkpoint(path)
     height, width = size(config)
-    backbone = create_backbone(foreign.backbone, height=height, width=width)
-    report = load_into(backbone, foreign, path)
-    encoder = with_header(config, backbone, foreign.backbone, foreign.mean, foreign.std)
+    encoder, report = make_encoder(foreign, path, height=height, width=width)
     return encoder, f"{path.name} ({foreign.source})", [*foreign.sentences, *report]
 
 

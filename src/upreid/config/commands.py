@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from upreid.config.training import ComputeConfig
 from upreid.data.settings import LabelledSet, UnlabelledSet
-from upreid.ranges import Count, Epochs, Pixels, Range, Seed, Share
+from upreid.ranges import Count, Deviation, Epochs, Mean, Pixels, Range, Seed, Share
 from upreid.retrieval.settings import Ranking
 from upreid.synthetic.settings import CorpusSettings
 
@@ -82,6 +82,42 @@ class EvaluateConfig(Ranking, ComputeConfig):
     """Input width in pixels; by default that of the encoder's header."""
     batch: Count = 128
     """Number of images in a forward pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertConfig:
+    """Convert weights: those of another program into an encoder file, or an encoder into what another program loads."""
+
+    src: Path
+    """Checkpoint of another program, encoder file, or folder of a run or of a model."""
+    out: Path
+    """File or folder to write."""
+    to: Literal["upreid", "timm", "torchvision", "fast-reid", "torchreid", "transreid", "reid", "folder"] = "upreid"
+    """Program that is to load the result; folder is a model folder with a card."""
+    format: str | None = None
+    """Name of the format of the checkpoint, as docs/weights.md lists them; by default it is recognised."""
+    backbone: str | None = None
+    """Name of the network in the checkpoint, of timm or upreid; by default it is told from the shapes."""
+    last_stride: Literal[1, 2] | None = None
+    """Stride of a ResNet's last stage, which no weight shows; by default that of the format."""
+    patch_stride: Pixels | None = None
+    """Distance of a ViT's patches in pixels; by default told from its positions."""
+    attention_heads: Pixels | None = None
+    """Number of attention heads of a ViT, which no weight shows; by default that of the network."""
+    height: Pixels | None = None
+    """Input height in pixels; by default that of the file or of its format."""
+    width: Pixels | None = None
+    """Input width in pixels; by default that of the file or of its format."""
+    mean: tuple[Mean, Mean, Mean] | None = None
+    """Mean of the pixels from 0 to 1 in each channel; by default that of the file or of its format."""
+    std: tuple[Deviation, Deviation, Deviation] | None = None
+    """Standard deviation of the pixels from 0 to 1 in each channel; by default that of the file or of its format."""
+    interpolation: Literal["bilinear", "bicubic"] | None = None
+    """Interpolation with which images are resized; by default that of the format."""
+    without_head: bool = False
+    """Backbone alone: a fine-tuned head is left behind."""
+    push: str | None = None
+    """Name ORG/NAME in a hub that the model folder is sent to."""
 
 
 @dataclass(frozen=True, kw_only=True)

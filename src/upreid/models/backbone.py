@@ -1,5 +1,9 @@
-"""Backbones: any timm model, which turns each normalised image into one feature vector, and most into a map of regions."""
+"""Backbones: any timm model, which turns each normalised image into one feature vector, and most into a map of regions.
 
+Networks of person re-identification that timm does not have are registered with it by `models/architectures/`.
+"""
+
+from functools import partial
 from math import isqrt
 from typing import Any
 
@@ -7,9 +11,14 @@ import timm
 import torch
 from jaxtyping import Float
 from timm.models.resnet import ResNet
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from upreid.errors import InputError, nearest
+from upreid.models import architectures
+from upreid.models.architectures.vits import OverlappingPatches
+
+NOT_A_VIT = "a patch stride, or a number of attention heads, is for plain ViTs, and must fit them; leave it out"
 
 
 def create_backbone(
@@ -19,12 +28,16 @@ def create_backbone(
     width: int,
     channels: int | None = None,
     last_stride: int | None = None,
+    patch_stride: int | None = None,
+    attention_heads: int | None = None,
     pretrained: bool = False,
 ) -> nn.Module:
     """Make a model whose forward maps [batch, 3, height, width] to [batch, `num_features`].
 
     - `channels` is the base width of a narrow ResNet: 24 makes stages of 24, 48, 96 and 192 channels, not of 64 to 512.
     - `last_stride` is the stride of a ResNet's last stage, without dilation (BoT, arXiv 1903.07071, uses 1).
+    - `patch_stride` is the distance of a ViT's patches; patches overlap where it is less than their size (TransReID uses 12).
+    - `attention_heads` is the number of heads in each block of a ViT, which no weight shows.
     - A model whose weights depend on the size of its input is made for `height` x `width`. A ViT then takes other
       multiples of its patch size too: its position embedding is resampled to the grid of the input, so a local patch
       sees the same embedding wherever it was cut.
@@ -32,20 +45,29 @@ def create_backbone(
     Raises InputError for unknown names (with the nearest known one), for options that the model does not have, and
     for sizes that it cannot take.
     """
+    assert architectures  # their import registers them
     if not timm.is_model(name):
         raise InputError(f"unknown backbone '{name}'{nearest_model(name)}")
     options: dict[str, Any] = {}
     if channels is not None:
         options["channels"] = tuple(channels * factor for factor in (1, 2, 4, 8))
+    if attention_heads is not None:
+        options["num_heads"] = attention_heads
+    if patch_stride is not None:
+        options["embed_layer"] = partial(OverlappingPatches, stride=patch_stride)
     try:
         model = create_for_size(name, height, width, pretrained=pretrained, **options)
     except (TypeError, AssertionError, RuntimeError) as error:
         if channels is not None and "channels" in str(error):
             raise InputError(not_a_resnet(f"channels {channels}", name, "set channels to None")) from error
+        if patch_stride or attention_heads:
+            raise InputError(f"{NOT_A_VIT} ('{name}': {in_short(error)})") from error
         reason = in_short(error)
         raise InputError(f"backbone '{name}' cannot be made for inputs of {height}x{width} ({reason})") from error
     if channels is not None:
         narrow_stem(require_resnet(model, name, f"channels {channels}", "set channels to None"), name, channels)
+    if (patch_stride or attention_heads) and not isinstance(model, VisionTransformer):
+        raise InputError(f"{NOT_A_VIT} ('{name}' is none)")
     if last_stride is not None:
         set_last_stride(require_resnet(model, name, f"last stride {last_stride}", "set it to None"), last_stride)
     model.num_features = feature_size(  # pyright: ignore[reportArgumentType]

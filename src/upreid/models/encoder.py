@@ -5,7 +5,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -26,6 +25,8 @@ from upreid.types import Preprocess
 KEY = "upreid"
 ENCODER_FILE = "encoder.safetensors"
 """Name of the encoder file in the folder of a run."""
+MODEL_FILE = "model.safetensors"
+"""Name of the encoder file in a model folder, as `upreid convert --to folder` writes it."""
 
 
 class Encoder(nn.Module):
@@ -76,7 +77,7 @@ def save_encoder(path: Path, encoder: Encoder) -> None:
     """Write an encoder file. The same weights and header give the same bytes, and a crash leaves an older file whole."""
     tensors = {name: plain(tensor) for name, tensor in encoder.state_dict().items()}
     with write_aside(path) as aside:
-        aside.write_bytes(save(tensors, metadata={KEY: json.dumps(asdict(encoder.header), sort_keys=True)}))
+        aside.write_bytes(save(tensors, metadata={KEY: json.dumps(encoder.header.as_dict(), sort_keys=True)}))
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -99,8 +100,9 @@ def encoder_file(path: Path) -> Path:
     """Return the encoder file that a path names: the file itself, or the one in the folder of a run."""
     if not path.is_dir():
         return path
-    if (path / ENCODER_FILE).is_file():
-        return path / ENCODER_FILE
+    for name in (ENCODER_FILE, MODEL_FILE):
+        if (path / name).is_file():
+            return path / name
     is_run = (path / "config.json").is_file()
     why = (
         "its run was stopped before its first save; resume it first"
@@ -133,6 +135,8 @@ def skeleton(header: EncoderHeader) -> Encoder:
         width=header.width,
         channels=header.channels,
         last_stride=header.last_stride,
+        patch_stride=header.patch_stride,
+        attention_heads=header.attention_heads,
     )
     return Encoder(backbone, header, create_head(backbone, header.head) if header.head else None)
 
@@ -184,7 +188,10 @@ def read_file(path: Path) -> tuple[EncoderHeader, dict[str, Tensor]]:
             f"{path} holds NaN or infinity in {len(strange)} of its {len(tensors)} tensors ({', '.join(strange[:5])}); its "
             "training diverged: give another encoder"
         )
-    return read_header(path, metadata[KEY]), tensors
+    header = read_header(path, metadata[KEY])
+    if tensors and not any(name.startswith("backbone.") for name in tensors):  # of a model folder that timm reads too
+        tensors = {f"backbone.{name}": tensor for name, tensor in tensors.items()}
+    return header, tensors
 
 
 INSTEAD = f"give the {ENCODER_FILE} of a run; a checkpoint of another program can only be where `upreid finetune` starts (--init)"

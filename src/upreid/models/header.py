@@ -5,7 +5,7 @@ It comes from elsewhere, and decides how much memory is asked for, so every fiel
 
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from math import isfinite
 from pathlib import Path
 from types import UnionType
@@ -16,6 +16,8 @@ from upreid.models.settings import HeadSettings
 from upreid.ranges import CountOrZero, Pixels, Seed
 
 FORMAT = 2
+ADDED_LATER = ("patch_stride", "attention_heads")
+"""Fields that earlier versions do not know, and that a file has only where they say something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,10 @@ class EncoderHeader:
     backbone: str
     channels: Pixels | None
     last_stride: Literal[1, 2] | None
+    patch_stride: Pixels | None = None
+    """Distance of a ViT's patches; by default their size."""
+    attention_heads: Pixels | None = None
+    """Number of attention heads of a ViT, where it is not timm's."""
     height: Pixels
     width: Pixels
     mean: tuple[float, float, float]
@@ -43,6 +49,16 @@ class EncoderHeader:
     step: CountOrZero = 0
     licence_note: str = ""
     format: int = FORMAT
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields; those added later are left out while they have their default."""
+        values = asdict(self)
+        for name in ADDED_LATER:
+            if values[name] == getattr(type(self), name):
+                del values[name]
+        if self.head is not None and not self.head.published_jigsaw:
+            del values["head"]["published_jigsaw"]
+        return values
 
 
 def read_header(path: Path, text: str) -> EncoderHeader:

@@ -30,3 +30,5 @@ class HeadSettings(HeadOptions):
 
     cameras: tuple[int, ...] = ()
     """Cameras that have an embedding in TransReID."""
+    published_jigsaw: bool = False
+    """Whether the jigsaw cuts the patches as TransReID's code does, which shifts by one less and keeps all of them."""

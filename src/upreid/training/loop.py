@@ -1,7 +1,7 @@
 """The loop of every training: steps, states to resume from, the encoder, the journal, the monitor and progress."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -130,7 +130,7 @@ def save(run: Run, steps_done: int) -> None:
     feed = {"fingerprint": run.feed.fingerprint, "images": run.feed.num_images, **run.feed.state()}
     encoder = exported(run.method.encoder(), run.world)
     header = replace(encoder.header, recipe_hash=run.hash, step=steps_done)
-    state = {"step": steps_done, "hash": run.hash, "feed": plain(feed), "header": plain(asdict(header))}
+    state = {"step": steps_done, "hash": run.hash, "feed": plain(feed), "header": plain(header.as_dict())}
     state |= capture(run.method, run.optimiser, run.world)
     if run.world.is_lead:
         save_encoder(run.out / "encoder.safetensors", Encoder(encoder.backbone, header, encoder.head))

@@ -189,13 +189,6 @@ def test_transreid_ssl_trained_vits_with_imagenet_s_whatever_their_name(save, vi
     assert (foreign.mean, foreign.std) == IMAGENET
 
 
-def test_the_small_vit_of_moco_v3_is_refused_for_its_heads(save):
-    vit = create_backbone("vit_small_patch16_224", height=32, width=32)
-    path = save({"state_dict": prefixed("module.base_encoder.", vit.state_dict())})
-    with pytest.raises(DataError, match=r"12 attention heads.*ViT-Base"):
-        read_checkpoint(path)
-
-
 def test_other_models_are_refused_with_the_names_of_those_that_are_known(save, resnet):
     narrow = create_backbone("resnet18", height=64, width=32, channels=4)
     with pytest.raises(DataError, match=r"no backbone that upreid can tell.*resnet50, resnet101"):
@@ -237,7 +230,7 @@ def non_local(tensors):
 @pytest.mark.parametrize("prefix", ["", "backbone.", "module.base."])
 def test_a_resnet_with_more_inside_is_not_taken_for_a_plain_one(save, resnet, change, prefix):
     tensors = prefixed(prefix, change(dict(resnet.state_dict()))) | {"heads.weight": torch.zeros(3)}
-    with pytest.raises(DataError, match=r"nearest to resnet18, which has no place for 4 of its tensors"):
+    with pytest.raises(DataError, match=r"nearest to (fastreid_)?resnet18, which has no place for 4 of its tensors"):
         loaded(save({"model": tensors}))
 
 
@@ -283,7 +276,7 @@ OTHER_NETWORKS = {
     "vit_relpos_base_patch16_cls_224": "relative position",
     "beit_base_patch16_224": "layer scale",
     "deit3_small_patch16_224": "of another shape (patch_embed.proj.weight",
-    "vit_tiny_r_s16_p8_224": "another patch stem",
+    "vit_tiny_r_s16_p8_224": "no network with names that upreid knows",
     "flexivit_small": "none for the class token",
 }
 """Real timm models whose tensors are nearest to a plain ResNet's or ViT's, and what makes them others."""
@@ -299,23 +292,6 @@ def test_a_timm_model_that_is_another_network_is_refused_for_what_it_is(save, na
         loaded(path, 224, 224, device="meta")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_the_files_of_transreid_and_pass_are_refused_for_what_they_are(save, vit):
-    stem = {f"patch_embed.conv.{place}.weight": torch.zeros(3) for place in ("0", "1.IN", "3", "4.IN", "6")}
-    parts = {f"part_token{number}": torch.zeros(1, 1, 192) for number in (1, 2, 3)} | {
-        "cls_pos": torch.zeros(1, 1, 192)
-    }
-    cases = {
-        "another patch stem": stem | {"patch_embed.proj.weight": torch.zeros(192, 64, 8, 8)},
-        "part tokens": parts | {"pos_embed": torch.zeros(1, 128, 192)},
-        "camera or view embeddings": {"sie_embed": torch.zeros(6, 1, 192)},
-        "patches that overlap": {"pos_embed": torch.zeros(1, 1 + 210, 192)},
-    }
-    for words, more in cases.items():
-        tensors = prefixed("base.", vit.state_dict() | more) | {"b1.0.norm1.weight": torch.zeros(192)}
-        with pytest.raises(DataError, match=words):
-            loaded(save(tensors), 256, 128)
 
 
 def test_mae_s_decoder_and_mask_are_left(save, vit):

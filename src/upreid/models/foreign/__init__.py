@@ -1,7 +1,8 @@
-"""Weights made elsewhere, to start a fine-tuning from: read without running code, renamed, and checked to be complete."""
+"""Weights made elsewhere: read without running code, renamed, checked to be complete; and ours, written for other programs."""
 
 from upreid.models.foreign.fitting import load_into
-from upreid.models.foreign.reading import Foreign, read_checkpoint
+from upreid.models.foreign.making import make_encoder
+from upreid.models.foreign.reading import Choices, Foreign, read_checkpoint
 from upreid.models.foreign.tags import from_tag
 
-__all__ = ["Foreign", "from_tag", "load_into", "read_checkpoint"]
+__all__ = ["Choices", "Foreign", "from_tag", "load_into", "make_encoder", "read_checkpoint"]

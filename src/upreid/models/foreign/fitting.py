@@ -5,24 +5,23 @@ like: a tensor inside the backbone that has no place there changes what the netw
 """
 
 import re
-from math import isqrt
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from upreid.errors import DataError
 from upreid.models.foreign.opening import first_few
-from upreid.models.foreign.reading import UNCOUNTED, Foreign
+from upreid.models.foreign.positions import no_grid, resample, tell_grid
+from upreid.models.foreign.reading import Foreign
+from upreid.models.foreign.renaming import UNCOUNTED
 
 EXTRAS = (
     "fc", "head", "heads", "cls_head", "head_dist", "classifier", "classifiers", "last_linear", "linear", "logits",
     "pre_logits", "bottleneck", "bnneck", "bn_neck", "neck", "feat", "feat_bn", "projector", "projection",
     "projection_head", "proj_head", "predictor", "prediction_head", "prototype", "prototypes", "queue", "queue_ptr",
-    "memory", "center", "centers", "mask_token", "masked_embed", "optimizer", "scheduler", "scaler",
+    "memory", "center", "centers", "mask_token", "masked_embed", "optimizer", "scheduler", "scaler", "pooler",
 )  # fmt: skip
 """First words of the names of tensors that are no part of a backbone: those of heads, queues, MAE's masks and optimisers.
 
@@ -55,8 +54,6 @@ FAMILIES = {
 """Patterns of names, and the kind of network that has such tensors."""
 
 POSITIONS = "pos_embed"
-SIZES = ((256, 128), (384, 128), (224, 224), (256, 256), (384, 192), (224, 112), (288, 144), (384, 384))
-"""Input sizes for which the grid of overlapping patches is computed, to name it in an error."""
 
 
 def load_into(backbone: nn.Module, foreign: Foreign, path: Path) -> list[str]:
@@ -66,8 +63,8 @@ def load_into(backbone: nn.Module, foreign: Foreign, path: Path) -> list[str]:
     changes nothing, where a tensor is missing, of another shape or not finite, or where the file has a tensor inside the
     backbone that this backbone does not have.
     """
-    own = {name: tensor for name, tensor in backbone.state_dict().items() if not name.endswith(UNCOUNTED)}
-    given = {name: tensor for name, tensor in foreign.tensors.items() if not name.endswith(UNCOUNTED)}
+    own = {name: tensor for name, tensor in backbone.state_dict().items() if counts(name)}
+    given = {name: reshaped(tensor, own.get(name)) for name, tensor in foreign.tensors.items() if counts(name)}
     left = [name for name in given if name not in own and is_extra(name)]
     refuse_strangers([name for name in given if name not in own and not is_extra(name)], foreign.backbone, path)
     refuse_gaps(own, given, foreign.backbone, path)
@@ -82,10 +79,21 @@ def load_into(backbone: nn.Module, foreign: Foreign, path: Path) -> list[str]:
         sentences.append(f"{len(left)} tensors of heads and the like were left ({first_few(left)})")
     if isinstance(backbone, VisionTransformer):
         heads = backbone.blocks[0].attn.num_heads  # pyright: ignore[reportAttributeAccessIssue]
-        sentences.append(
-            f"{heads} attention heads, as timm's {foreign.backbone} has; the weights do not show their number"
-        )
+        whose = "as --attention-heads says" if foreign.attention_heads else f"as timm's {foreign.backbone} has"
+        sentences.append(f"{heads} attention heads, {whose}; the weights do not show their number")
     return sentences
+
+
+def counts(name: str) -> bool:
+    """Return whether a tensor is a weight, and no counter of steps."""
+    return not name.endswith(UNCOUNTED)
+
+
+def reshaped(tensor: Tensor, wanted: Tensor | None) -> Tensor:
+    """Give a tensor the shape that is wanted where the two differ by axes of length 1 only, as 1x1 convolutions do."""
+    if wanted is None or tensor.shape == wanted.shape or tensor.squeeze().shape != wanted.squeeze().shape:
+        return tensor
+    return tensor.reshape(wanted.shape)
 
 
 def is_extra(name: str) -> bool:
@@ -109,17 +117,17 @@ def refuse_strangers(names: list[str], backbone: str, path: Path) -> None:
 def refuse_gaps(own: dict[str, Tensor], given: dict[str, Tensor], backbone: str, path: Path) -> None:
     """Raise DataError where a tensor of the backbone is missing or of another shape; positions may be resampled later."""
     missing = [name for name in own if name not in given]
-    reshaped = [
+    strange = [
         f"{name} {tuple(given[name].shape)} for {tuple(tensor.shape)}"
         for name, tensor in own.items()
         if name in given and given[name].shape != tensor.shape and name != POSITIONS
     ]
-    kinds = {"missing": missing, "of another shape": reshaped}
+    kinds = {"missing": missing, "of another shape": strange}
     faults = [f"{len(names)} are {kind} ({first_few(names)})" for kind, names in kinds.items() if names]
     if faults:
         raise DataError(
             f"{path} is nearest to {backbone}, but of the {len(own)} tensors of that {' and '.join(faults)}, and would stay "
-            f"random; give the checkpoint of a whole {backbone}"
+            f"random ({(len(own) - len(missing) - len(strange)) / len(own):.1%} match); give the checkpoint of a whole {backbone}"
         )
 
 
@@ -142,51 +150,25 @@ def fit_positions(backbone: nn.Module, given: dict[str, Tensor], path: Path) -> 
     """Resample the position embedding in `given` to the backbone's grid; return a sentence on it where the grids differ."""
     if not isinstance(backbone, VisionTransformer):
         return []
-    positions, dim = given[POSITIONS], backbone.embed_dim
+    positions, dim, patches = given[POSITIONS], backbone.embed_dim, backbone.patch_embed
+    if positions.ndim == 2:  # CLIP's
+        positions = given[POSITIONS] = positions[None]
     if positions.ndim != 3 or (positions.shape[0], positions.shape[2]) != (1, dim):
         raise DataError(f"{path}: its position embedding is of shape {tuple(positions.shape)}, not (1, places, {dim})")
-    new: tuple[int, int] = backbone.patch_embed.grid_size  # pyright: ignore[reportAssignmentType]
+    new: tuple[int, int] = patches.grid_size  # pyright: ignore[reportAssignmentType]
     num_prefix = 0 if backbone.no_embed_class else backbone.num_prefix_tokens
     num_patches = positions.shape[1] - num_prefix
-    old = old_grid(num_patches) or (new if num_patches == new[0] * new[1] else None)
+    grid = tell_grid(num_patches, patches.patch_size[0], getattr(patches, "stride", None))
+    old = (grid.rows, grid.columns) if grid else (new if num_patches == new[0] * new[1] else None)
     if old is None:
-        raise DataError(f"{path}: {no_grid(num_patches, num_prefix, backbone.patch_embed.patch_size[0])}")
+        raise DataError(f"{path}: {no_grid(num_patches, num_prefix)}")
+    if grid and grid.stride != getattr(patches, "stride", patches.patch_size[0]):
+        raise DataError(
+            f"{path}: its position embedding has {num_patches + num_prefix} places, {grid.rows}x{grid.columns} of them for "
+            f"patches that overlap ({grid.height}x{grid.width} pixels, stride {grid.stride}, as TransReID cuts them), and "
+            f"this ViT's do not; make it with patch stride {grid.stride}"
+        )
     if old == new:
         return []
     given[POSITIONS] = resample(positions, old=old, new=new, num_prefix=num_prefix)
     return [f"position embedding resampled from {old[0]}x{old[1]} to {new[0]}x{new[1]}"]
-
-
-def resample(
-    positions: Float[Tensor, "1 tokens dim"], *, old: tuple[int, int], new: tuple[int, int], num_prefix: int
-) -> Float[Tensor, "1 new_tokens dim"]:
-    """Return the embedding for another grid (height, width); the first `num_prefix` tokens, no patches, stay."""
-    return resample_abs_pos_embed(positions, list(new), list(old), num_prefix_tokens=num_prefix)
-
-
-def old_grid(num_patches: int) -> tuple[int, int] | None:
-    """Return the grid of so many patches: a square, or two or three times as high as wide; None where it is neither."""
-    for ratio in (1, 2, 3):
-        width = isqrt(max(num_patches, 0) // ratio)
-        if width and ratio * width * width == num_patches:
-            return ratio * width, width
-    return None
-
-
-def no_grid(num_patches: int, num_prefix: int, patch: int) -> str:
-    """Return the reason why a position embedding cannot be placed on a grid."""
-    has = f"its position embedding has {num_patches + num_prefix} places"
-    if (grid := old_grid(num_patches + num_prefix)) is not None:
-        return f"{has}, a grid of {grid[0]}x{grid[1]}, and none for the class token: it is another kind of ViT"
-    for height, width in SIZES:
-        for stride in range(patch - 1, patch // 2 - 1, -1):
-            rows, columns = (height - patch) // stride + 1, (width - patch) // stride + 1
-            if rows * columns == num_patches:
-                return (
-                    f"{has}, {rows}x{columns} of them for patches that overlap ({height}x{width} pixels, stride {stride}, as "
-                    f"TransReID cuts them); the patches of upreid's ViTs do not: give a checkpoint with stride {patch}"
-                )
-    return (
-        f"{has}, {num_patches} of them for patches, which is no grid that upreid can tell (square, or two or three times as "
-        "high as wide); give a checkpoint trained at such a size"
-    )

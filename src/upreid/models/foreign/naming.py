@@ -1,4 +1,4 @@
-"""Find the encoder among the tensors of a file, and give its tensors the names that timm has for them."""
+"""Find the encoder among the tensors of a file: whatever stands before the name of a first convolution is a wrapper."""
 
 from dataclasses import dataclass
 from itertools import takewhile
@@ -9,89 +9,96 @@ from torch import Tensor
 from upreid.errors import DataError
 from upreid.models.foreign.opening import first_few
 
-WRAPPERS = ("module", "_orig_mod", "state_dict", "model", "backbone", "base", "encoder", "network", "net")
-"""Words that DataParallel, torch.compile, training programs and model classes put before a name."""
-
-ROLES = ("encoder_q", "teacher", "base_encoder", "encoder_k", "student", "momentum_encoder")
-"""Names of encoders that stand side by side in one file, in order of preference.
+ROLES = (
+    "encoder_q", "teacher", "base_encoder", "teacher_backbone", "encoder_k", "student", "momentum_encoder",
+    "momentum_backbone", "backbone_momentum", "student_backbone", "state_dict_ema", "model_ema", "ema",
+)  # fmt: skip
+"""Names of encoders that stand side by side in one file, in order of preference; one without such a name comes first.
 
 The papers evaluate the query encoder of MoCo (v3: base encoder) and the teacher of DINO.
 """
 
-STEMS = ("conv1.weight", "conv1.0.weight", "patch_embed.proj.weight", "0.weight")
-"""Names of the first convolution: of a ResNet, of one with a deep stem, of a ViT, and of a ResNet in an nn.Sequential."""
+STEMS = (
+    "patch_embed.conv.0.weight", "patch_embed.projection.weight", "patch_embed.proj.weight", "conv_proj.weight",
+    "embeddings.patch_embeddings.projection.weight", "embeddings.patch_embedding.weight",
+    "embedder.embedder.convolution.weight", "conv1.conv.weight", "conv1.0.weight", "conv1.weight", "0.weight",
+)  # fmt: skip
+"""Names of first convolutions: of ViTs, Swins, transformers' networks, OSNet, and ResNets, also in an nn.Sequential."""
+COLOURS, KERNEL = 3, 7
+"""Input channels of every first convolution, and size of that of a ResNet in an nn.Sequential, whose name says nothing."""
 
-SEQUENTIAL = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
-"""Names of the children of a torchvision ResNet by their position; 2 and 3 are ReLU and pooling."""
+OWN = "backbone/"
+"""What the names of the encoder's own tensors begin with, here and in the rules of formats."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderTensors:
-    """The tensors of one encoder in a file."""
+    """The tensors of one encoder in a file, and those beside it."""
 
     role: str
     """One of ROLES, or empty where the file holds one encoder only."""
+    owner: str
+    """Last word before the names of the encoder's own tensors, such as base; empty where there is none."""
     tensors: dict[str, Tensor]
-    """Tensors by timm's names; heads that stand beside the layers are still among them."""
-    beside: tuple[str, ...]
-    """First words of the names of the tensors that were left."""
-    num_beside: int
-    """Number of tensors that were left."""
+    """All tensors: the encoder's as `backbone/conv1.weight`, others by their names without the wrappers that they share."""
+
+    @property
+    def beside(self) -> list[str]:
+        """Return the names of the tensors that are not the encoder's."""
+        return [name for name in self.tensors if not name.startswith(OWN)]
 
 
-def find_encoder(path: Path, tensors: dict[str, Tensor]) -> EncoderTensors:
-    """Strip wrappers in any nesting, choose among several encoders, and replace positions in a Sequential by names.
+def find_encoder(path: Path, tensors: dict[str, Tensor], first: str = "") -> EncoderTensors:
+    """Strip wrappers in any number and order, and choose among several encoders.
 
-    Raises DataError where no tensor looks like the first layer of a ResNet or a ViT, or where several encoders have
-    equal rights to be the one.
+    `first` is the name of a first convolution that is known besides STEMS. Raises DataError where no tensor is a first
+    convolution, or where several encoders have equal rights to be the one.
     """
-    places = {name: split(name) for name in tensors}
-    prefixes = [place for name, (place, rest) in places.items() if rest in STEMS and tensors[name].ndim == 4]
-    if not prefixes:
+    stems = (first, *STEMS) if first else STEMS
+    found = {place_of(name, stem) for name, tensor in tensors.items() if (stem := stem_of(name, tensor, stems))}
+    places = sorted(found, key=lambda place: (preference(role_of(place)), place))
+    if not places:
         raise DataError(
-            f"{path} holds no ResNet and no ViT with names as torchvision's or timm's: none of its {len(tensors)} "
-            f"tensors is a first convolution ({first_few(list(tensors))}); rename them, or give another checkpoint"
+            f"{path} holds no network with names that upreid knows: none of its {len(tensors)} tensors is a first "
+            f"convolution ({first_few(list(tensors))}); rename them, or give another checkpoint"
         )
-    chosen = min(prefixes, key=lambda place: preference(role(place)))
-    rivals = {place for place in prefixes if role(place) == role(chosen)}
+    chosen, role = places[0], role_of(places[0])
+    rivals = [place for place in places if role_of(place) == role]
     if len(rivals) > 1:
-        names = [".".join(place) or "the top level" for place in sorted(rivals)]
+        names = [".".join(place) or "the top level" for place in rivals]
         raise DataError(
             f"{path} holds {len(rivals)} encoders ({first_few(names)}), and nothing says which is wanted; write one of "
             f"them to a file of its own"
         )
-    taken = {rest: tensors[name] for name, (place, rest) in places.items() if place == chosen}
-    left = [place_and_rest for place_and_rest in places.values() if place_and_rest[0] != chosen]
-    roots = dict.fromkeys(root(place, rest, role(chosen)) for place, rest in left)
-    return EncoderTensors(role=role(chosen), tensors=timm_names(taken), beside=tuple(roots), num_beside=len(left))
+    renamed = {relative(name.split("."), chosen): tensor for name, tensor in tensors.items()}
+    return EncoderTensors(role=role, owner=chosen[-1] if chosen else "", tensors=renamed)
 
 
-def split(name: str) -> tuple[tuple[str, ...], str]:
-    """Split `state_dict.module.encoder_q.bn1.weight` into (state_dict, module, encoder_q) and `bn1.weight`."""
-    words = name.split(".")
-    place = tuple(takewhile(lambda word: word in WRAPPERS or word in ROLES, words))
-    return place, ".".join(words[len(place) :])
+def stem_of(name: str, tensor: Tensor, stems: tuple[str, ...]) -> str:
+    """Return which first convolution a tensor is; an empty text where it is none."""
+    if tensor.ndim != 4 or tensor.shape[1] != COLOURS:
+        return ""
+    stem = next((stem for stem in stems if name == stem or name.endswith(f".{stem}")), "")
+    return "" if stem == "0.weight" and tensor.shape[2] != KERNEL else stem
 
 
-def role(place: tuple[str, ...]) -> str:
+def place_of(name: str, stem: str) -> tuple[str, ...]:
+    """Return the words before a first convolution: (module, encoder_q) of `module.encoder_q.conv1.weight`."""
+    return tuple(name[: -len(stem)].rstrip(".").split(".")) if name != stem else ()
+
+
+def role_of(place: tuple[str, ...]) -> str:
     """Return the encoder that a prefix names; an empty text where it names none."""
     return next((word for word in place if word in ROLES), "")
 
 
-def preference(word: str) -> int:
+def preference(role: str) -> int:
     """Return the rank of a role in the order of preference; an encoder without a role comes first."""
-    return ROLES.index(word) if word else -1
+    return ROLES.index(role) if role else -1
 
 
-def root(place: tuple[str, ...], rest: str, chosen: str) -> str:
-    """Return a short name for a tensor that is left: that of its encoder, or the first word of its own."""
-    other = role(place)
-    return other if other and other != chosen else rest.split(".")[0]
-
-
-def timm_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the children of a ResNet in an nn.Sequential; every other name stays."""
-    if "0.weight" not in tensors:
-        return tensors
-    parts = {name: name.partition(".") for name in tensors}
-    return {f"{SEQUENTIAL.get(head, head)}{dot}{rest}": tensors[name] for name, (head, dot, rest) in parts.items()}
+def relative(words: list[str], place: tuple[str, ...]) -> str:
+    """Return the name of a tensor seen from the encoder at `place`."""
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(words, place, strict=False)))
+    rest = ".".join(words[shared:])
+    return OWN + rest if shared == len(place) else rest

@@ -1,55 +1,38 @@
-"""Read a checkpoint: its encoder under timm's names, which backbone that is, and how its images were normalised."""
+"""Read a checkpoint: its encoder under timm's names, which network that is, and how its images were made ready."""
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import timm
 import torch
-from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor
 
-from upreid.errors import DataError
+from upreid.errors import DataError, InputError
+from upreid.models import architectures
+from upreid.models.backbone import nearest_model
+from upreid.models.foreign.formats import Format
 from upreid.models.foreign.naming import EncoderTensors, find_encoder
 from upreid.models.foreign.opening import first_few, open_tensors
-
-RESNETS = (
-    "resnet50", "resnet101", "resnet152", "resnet18", "resnet34", "resnet26", "resnet50d", "resnet101d",
-    "wide_resnet50_2", "wide_resnet101_2", "resnext50_32x4d", "resnext101_32x8d",
-)  # fmt: skip
-VITS = (
-    "vit_small_patch16_224", "vit_base_patch16_224", "vit_tiny_patch16_224", "vit_large_patch16_224",
-    "vit_small_patch8_224", "vit_base_patch8_224", "vit_small_patch32_224", "vit_base_patch32_224",
-    "deit_small_distilled_patch16_224", "deit_base_distilled_patch16_224", "deit_tiny_distilled_patch16_224",
-    "vit_small_patch14_dinov2", "vit_base_patch14_dinov2", "vit_large_patch14_dinov2",
-    "vit_small_patch14_reg4_dinov2", "vit_base_patch14_reg4_dinov2", "vit_large_patch14_reg4_dinov2",
-)  # fmt: skip
-
-UNCOUNTED = "num_batches_tracked"
-"""End of the names of BatchNorm's step counters, which are no weights, and which files before torch 0.4.1 do not have."""
+from upreid.models.foreign.positions import tell_grid
+from upreid.models.foreign.renaming import UNCOUNTED, rename, tell_format
+from upreid.models.foreign.statistics import HALF, Statistics, trained_with
 
 ALIKE = 0.5
 """Least likeness at which the nearest backbone is of any help; below it the file holds something else."""
-
-LUPERSON_NL_NAME = re.compile(r"^lupws|lup(erson)?nl|lup.*(?<![a-z])nl(?![a-z])")
-"""Names such as `lupws_r50.pth` and `luperson-nl_r50.pth`, but not `lup_unlabelled.pth`."""
-MOCO_RELEASE = re.compile(r"^moco_v[12]_\d+ep_pretrain")
-"""Names such as `moco_v2_800ep_pretrain.pth.tar`, of facebookresearch/moco, which trained on ImageNet."""
+POSITIONS = "pos_embed"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Statistics:
-    """Mean and standard deviation of pixels scaled to [0, 1], in the order RGB."""
+class Choices:
+    """What a user says of a file where neither it nor its format does; None leaves it to them."""
 
-    owner: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-LUPERSON = Statistics(owner="LUPerson", mean=(0.3525, 0.3106, 0.3140), std=(0.2660, 0.2522, 0.2505))
-LUPERSON_NL = Statistics(owner="LUPerson-NL", mean=(0.3452, 0.3070, 0.3114), std=(0.2633, 0.2500, 0.2480))
-IMAGENET = Statistics(owner="ImageNet", mean=IMAGENET_DEFAULT_MEAN, std=IMAGENET_DEFAULT_STD)
+    format: str | None = None
+    backbone: str | None = None
+    last_stride: Literal[1, 2] | None = None
+    patch_stride: int | None = None
+    attention_heads: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +40,7 @@ class Foreign:
     """The encoder of somebody else's checkpoint."""
 
     backbone: str
-    """Name that timm has for the backbone, told from the shapes."""
+    """Name of the network, told from the shapes."""
     tensors: dict[str, Tensor]
     """Tensors by timm's names; heads are still among them, and position embeddings are of the size of its training."""
     mean: tuple[float, float, float]
@@ -66,46 +49,140 @@ class Foreign:
     """Kind of training and role that the file seems to come from."""
     sentences: list[str]
     """Sentences for the log on what was decided, and why."""
+    size: tuple[int, int] = (256, 128)
+    """Height and width of the images of its training: those of its positions, or of its format."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    last_stride: Literal[1, 2] | None = None
+    patch_stride: int | None = None
+    attention_heads: int | None = None
+    head: dict[str, Tensor] = field(default_factory=dict)
+    """Tensors of a fine-tuned head by our names, where we have such a head."""
+    left: tuple[str, ...] = ()
+    """Names of the tensors beside the encoder."""
 
 
-def read_checkpoint(path: Path) -> Foreign:
-    """Read the encoder of LUPerson, LUPerson-NL, MoCo, DINO, TransReID-SSL, torchvision or timm files, and their kin.
+def read_checkpoint(path: Path, choices: Choices | None = None) -> Foreign:
+    """Read the encoder of any format of the table in `formats.py`.
 
-    Nothing in the file is executed. Raises DataError where the file cannot be read so, or holds no backbone that can be
-    told.
+    Nothing in the file is executed. Raises DataError where the file cannot be read so, or holds no network that can be told.
     """
-    encoder = find_encoder(path, open_tensors(path))
-    backbone = tell_backbone(path, encoder.tensors)
-    refuse_other_heads(path, encoder, backbone)
-    source, statistics, reason = trained_with(path.name, encoder)
+    choices = choices or Choices()
+    encoder = find_encoder(path, open_tensors(path), first_convolution(choices.backbone) if choices.backbone else "")
+    row = (
+        None
+        if choices.backbone and not choices.format and not fits_a_row(path, encoder)
+        else tell_format(path, encoder, choices.format)
+    )
+    row = row or Format(name="timm", marks=(), backbones=())
+    renamed = rename(path, encoder, row)
+    backbone = choices.backbone or tell_backbone(path, renamed.backbone, row.backbones)
+    source, statistics, reason = normalisation(path, encoder, row, tuned=bool(renamed.head))
     sentences = [f"{path.name} holds a {backbone} ({source})"]
-    if encoder.num_beside:
+    if renamed.left:
         taken = f"{encoder.role} was taken" if encoder.role else "the encoder was taken"
-        beside = first_few(list(encoder.beside))
-        sentences.append(f"{taken}; {encoder.num_beside} tensors beside it were left: {beside}")
+        beside = first_few(list(dict.fromkeys(name.split(".")[0] for name in renamed.left)))
+        sentences.append(f"{taken}; {len(renamed.left)} tensors beside it were left: {beside}")
+    if row.note:
+        sentences.append(row.note)
+    size, patch_stride, words = tell_size(renamed.backbone, row, choices)
+    sentences += words
+    last_stride = choices.last_stride or row.last_stride
+    if "resnet" in backbone and (choices.last_stride or row.last_stride):
+        whose = "--last-stride" if choices.last_stride else f"that of the format ({row.name})"
+        sentences.append(f"stride {last_stride} in the last stage, {whose}; no weight shows it")
     sentences.append(
         f"mean {statistics.mean} and std {statistics.std} are {statistics.owner}'s, because {reason}; --input.mean and "
         f"--input.std overrule them"
     )
     return Foreign(
         backbone=backbone,
-        tensors=encoder.tensors,
+        tensors=renamed.backbone,
         mean=statistics.mean,
         std=statistics.std,
         source=source,
         sentences=sentences,
+        size=size,
+        interpolation=row.interpolation,
+        last_stride=last_stride,
+        patch_stride=patch_stride,
+        attention_heads=choices.attention_heads,
+        head=renamed.head,
+        left=tuple(renamed.left),
     )
 
 
-def tell_backbone(path: Path, tensors: dict[str, Tensor]) -> str:
-    """Return timm's name of the backbone whose tensors are most like these.
+def fits_a_row(path: Path, encoder: EncoderTensors) -> bool:
+    """Return whether some format fits, so that its rules apply to a network that the user names."""
+    try:
+        tell_format(path, encoder)
+    except DataError:
+        return False
+    return True
+
+
+@cache
+def first_convolution(name: str) -> str:
+    """Return the name of the first weight of a network that is a convolution; InputError for a network that is not known."""
+    assert architectures
+    if not timm.is_model(name):
+        raise InputError(f"--backbone {name}: unknown{nearest_model(name)}")
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=0)
+    return next((key for key, tensor in model.named_parameters() if tensor.ndim == 4), "")
+
+
+def normalisation(path: Path, encoder: EncoderTensors, row: Format, *, tuned: bool) -> tuple[str, Statistics, str]:
+    """Return the source, the statistics of its images, and why: those in the file win, then the format's, then its name's."""
+    role = f", {encoder.role}" if encoder.role else ""
+    named = [encoder.tensors.get(name) for name in ("pixel_mean", "pixel_std")]
+    if all(tensor is not None and tensor.numel() == 3 for tensor in named):
+        mean, std = (triple(tensor) for tensor in named if tensor is not None)
+        return (
+            f"{row.name}{role}",
+            Statistics(owner="the file", mean=mean, std=std),
+            "it holds pixel_mean and pixel_std",
+        )
+    if row.statistics is not None:
+        return f"{row.name}{role}", row.statistics, f"{row.name} uses them"
+    if tuned and any("patch_embed" in mark or "part_token" in mark for mark in row.marks):
+        return f"{row.name}{role}, fine-tuned", HALF, "fine-tuning in TransReID's code uses them"
+    is_vit = any("patch_embed" in name for name in encoder.tensors)
+    source, statistics, reason = trained_with(path.name, encoder.role, encoder.beside, is_vit=is_vit)
+    return source, statistics, reason
+
+
+def triple(pixels: Tensor) -> tuple[float, float, float]:
+    """Return statistics of pixels from 0 to 255 for pixels from 0 to 1."""
+    red, green, blue = (round(float(value) / 255.0, 6) for value in pixels.flatten())
+    return red, green, blue
+
+
+def tell_size(
+    tensors: dict[str, Tensor], row: Format, choices: Choices
+) -> tuple[tuple[int, int], int | None, list[str]]:
+    """Return the size of the images, the distance of a ViT's patches where they overlap, and sentences on it."""
+    positions, stem = tensors.get(POSITIONS), tensors.get("patch_embed.proj.weight")
+    if positions is None or stem is None or not 2 <= positions.ndim <= 3:
+        return row.size, choices.patch_stride, []
+    patch = stem.shape[-1] * (2 if "patch_embed.conv.0.weight" in tensors else 1)
+    prefix = 0 if "cls_pos" in tensors else 1 + ("dist_token" in tensors)
+    grid = tell_grid(positions.shape[-2] - prefix, patch, choices.patch_stride)
+    if grid is None:
+        return row.size, choices.patch_stride, []
+    if grid.stride == patch:
+        return (grid.height, grid.width), None, []
+    sentence = f"patches overlap: one every {grid.stride} pixels, told from {grid.rows}x{grid.columns} positions"
+    return (grid.height, grid.width), grid.stride, [sentence]
+
+
+def tell_backbone(path: Path, tensors: dict[str, Tensor], candidates: tuple[str, ...]) -> str:
+    """Return the name of the network whose tensors are most like these.
 
     Likeness is |A and B| / |A or B| over pairs of name and shape, so a deeper ResNet, which holds all of a shallower
     one, is told apart. Position embeddings do not count: their shape is that of an input size. Raises DataError
     where nothing is half alike.
     """
-    candidates = VITS if "patch_embed.proj.weight" in tensors else RESNETS
-    shapes = frozenset((name, tuple(tensor.shape)) for name, tensor in tensors.items() if counts(name))
+    shapes = frozenset((name, shape_of(tensor)) for name, tensor in tensors.items() if counts(name))
     likeness = {name: len(shapes & own) / len(shapes | own) for name in candidates for own in [shapes_of(name)]}
     best = max(likeness, key=lambda name: likeness[name])  # among equals the first
     if likeness[best] < ALIKE:
@@ -118,48 +195,18 @@ def tell_backbone(path: Path, tensors: dict[str, Tensor]) -> str:
 
 @cache
 def shapes_of(name: str) -> frozenset[tuple[str, tuple[int, ...]]]:
-    """Return the names and shapes of a timm model, which is made without memory or random numbers."""
+    """Return the names and shapes of a model, which is made without memory or random numbers."""
+    assert architectures
     with torch.device("meta"):
         model = timm.create_model(name, num_classes=0)
-    return frozenset((key, tuple(tensor.shape)) for key, tensor in model.state_dict().items() if counts(key))
+    return frozenset((key, shape_of(tensor)) for key, tensor in model.state_dict().items() if counts(key))
+
+
+def shape_of(tensor: Tensor) -> tuple[int, ...]:
+    """Return a shape without axes of length 1."""
+    return tuple(size for size in tensor.shape if size != 1)
 
 
 def counts(name: str) -> bool:
     """Return whether a tensor tells one backbone from another."""
-    return name != "pos_embed" and not name.endswith(UNCOUNTED)
-
-
-def refuse_other_heads(path: Path, encoder: EncoderTensors, backbone: str) -> None:
-    """Refuse the small ViT of MoCo v3, which has 12 attention heads where timm's has 6; no shape shows the difference.
-
-    https://github.com/facebookresearch/moco-v3/blob/main/vits.py
-    """
-    if encoder.role in ("base_encoder", "momentum_encoder") and backbone.startswith("vit_small"):
-        raise DataError(
-            f"{path} holds MoCo v3's small ViT, whose 12 attention heads no model of timm's has (its vit_small has "
-            f"6); give its ViT-Base or ResNet-50"
-        )
-
-
-def trained_with(file_name: str, encoder: EncoderTensors) -> tuple[str, Statistics, str]:
-    """Return what the file seems to be, the statistics of its images, and why (a reading where the name says nothing)."""
-    name = file_name.lower()
-    checkpoint = f" training checkpoint, {encoder.role}" if encoder.role else ", released"
-    if "patch_embed.proj.weight" in encoder.tensors:
-        source = f"ViT, {encoder.role or 'plain file'}"
-        return source, IMAGENET, "DINO, DeiT and TransReID-SSL train ViTs with them (timm's augreg ViTs with 0.5)"
-    if MOCO_RELEASE.search(name):
-        return "MoCo on ImageNet, released", IMAGENET, "the file is named as MoCo's releases for ImageNet are"
-    if LUPERSON_NL_NAME.search(name):
-        return f"LUPerson-NL{checkpoint}", LUPERSON_NL, "the file's name says so"
-    if "lup" in name:
-        return f"LUPerson{checkpoint}", LUPERSON, "the file's name says so"
-    if "prototypes" in encoder.beside:
-        return (
-            f"LUPerson-NL{checkpoint}",
-            LUPERSON_NL,
-            "prototypes beside the encoder are those of its pre-training, PNL",
-        )
-    if encoder.role.startswith("encoder_"):
-        return f"LUPerson / MoCo{checkpoint}", LUPERSON, "the names are MoCo's, and nothing says which images it saw"
-    return f"ResNet, {encoder.role or 'plain file'}", IMAGENET, "nothing says that it was trained with others"
+    return name != POSITIONS and not name.endswith(UNCOUNTED)

@@ -32,6 +32,7 @@ class TransReID(nn.Module):
         if self.camera_weight:
             self.camera_embedding = nn.Parameter(torch.empty(len(self.cameras), 1, dim))
             nn.init.trunc_normal_(self.camera_embedding, std=0.02)
+        self.published = settings.published_jigsaw
         self.local = nn.Sequential(deepcopy(vit.blocks[-1]), deepcopy(vit.norm)) if settings.jigsaw else None
         self.necks = nn.ModuleList(neck(dim) for _ in range(num_parts))
         shares = (0.5, *[0.5 / GROUPS] * GROUPS) if settings.jigsaw else (1.0,)
@@ -56,7 +57,8 @@ class TransReID(nn.Module):
         before = [vit.norm(vit.blocks[-1](tokens))[:, 0]]
         if self.local is not None:
             patches = tokens[:, vit.num_prefix_tokens :]
-            before += [self.local(torch.cat([tokens[:, :1], group], dim=1))[:, 0] for group in jigsaw(patches)]
+            groups = published_jigsaw(patches) if self.published else jigsaw(patches)
+            before += [self.local(torch.cat([tokens[:, :1], group], dim=1))[:, 0] for group in groups]
         return Parts(tuple(before), tuple(norm(part) for norm, part in zip(self.necks, before, strict=True)))
 
     def camera_places(self, cameras: Int64[Tensor, " batch"] | None) -> Int64[Tensor, " batch"]:
@@ -86,6 +88,22 @@ def jigsaw(patches: Float[Tensor, "batch patches dim"]) -> list[Float[Tensor, "b
         )
     shifted = patches.roll(-SHIFT, dims=1)[:, :count]
     return list(shifted.unflatten(1, (SHUFFLE, -1)).transpose(1, 2).flatten(1, 2).chunk(GROUPS, dim=1))
+
+
+def published_jigsaw(patches: Float[Tensor, "batch patches dim"]) -> list[Float[Tensor, "batch group dim"]]:
+    """Do what `jigsaw` does, exactly as TransReID's code, for weights that were trained with it.
+
+    It counts the class token in the shift, repeats the last patch but one where their number is odd, and leaves out what does
+    not fill a group only after the shuffle.
+    """
+    length = patches.shape[1] // GROUPS
+    if length == 0:
+        raise InputError(f"the jigsaw branch needs {GROUPS} patches or more, and images give {patches.shape[1]}")
+    shifted = patches.roll(1 - SHIFT, dims=1)
+    if shifted.shape[1] % SHUFFLE:
+        shifted = torch.cat([shifted, shifted[:, -2:-1]], dim=1)
+    shuffled = shifted.unflatten(1, (SHUFFLE, -1)).transpose(1, 2).flatten(1, 2)
+    return list(shuffled[:, : GROUPS * length].split(length, dim=1))
 
 
 def require_vit(backbone: nn.Module) -> VisionTransformer:
