@@ -194,7 +194,7 @@ def read_file(path: Path) -> tuple[EncoderHeader, dict[str, Tensor]]:
     return header, tensors
 
 
-INSTEAD = f"give the {ENCODER_FILE} of a run; a checkpoint of another program can only be where `upreid finetune` starts (--init)"
+INSTEAD = f"give the {ENCODER_FILE} of a run; a checkpoint of another program becomes one by `upreid convert`"
 
 
 def no_encoder(path: Path, reason: str) -> str:

@@ -1,9 +1,9 @@
 """ResNets as re-ID code bases have them, which differ from torchvision's in ways that weights do or do not show.
 
-- `resnet50_ibn_a`: half of the channels of each first norm are normalised per image (IBN-Net, 1807.09441; CION).
+- `resnet50_ibn_a`: half of the channels of a block's first norm are normalised per image (IBN-Net, 1807.09441; CION).
 - `bot_resnet50`: the stem has no ReLU, as in Bag of Tricks (arXiv 1903.07071) and in TransReID's ResNet; no weight shows it.
-- `fastreid_resnet50`, `..._ibn`, `..._nl`: the stem's pooling has no padding and rounds up, which no weight shows either, with IBN
-  and with non-local blocks (arXiv 1711.07971; in fast-reid they have one inner channel).
+- `fastreid_resnet50`, `..._ibn`, `..._nl`: the stem's pooling has no padding and rounds up, which no weight shows either, with
+  IBN and with non-local blocks (arXiv 1711.07971; in fast-reid they have one inner channel).
 """
 
 from functools import partial

@@ -46,9 +46,8 @@ class OverlappingPatches(PatchEmbed):
 
     def dynamic_feat_size(self, img_size: tuple[int, int]) -> tuple[int, int]:
         """Return the grid of patches of an image."""
-        rows, columns = (
-            (pixels - patch) // self.stride + 1 for pixels, patch in zip(img_size, self.patch_size, strict=True)
-        )
+        patch: Any = self.patch_size
+        rows, columns = ((img_size[axis] - patch[axis]) // self.stride + 1 for axis in (0, 1))
         return rows, columns
 
 
@@ -57,7 +56,7 @@ class ConvolutionalPatches(PatchEmbed):
 
     def __init__(self, *places: Any, embed_dim: int, patch_size: Any, **options: Any) -> None:
         super().__init__(*places, embed_dim=embed_dim, patch_size=patch_size, **options)
-        half = self.patch_size[0] // 2
+        half = int(self.patch_size[0]) // 2
         self.conv = nn.Sequential(
             nn.Conv2d(3, STEM_WIDTH, 7, stride=2, padding=3, bias=False), IBN(STEM_WIDTH), nn.ReLU(),
             nn.Conv2d(STEM_WIDTH, STEM_WIDTH, 3, padding=1, bias=False), IBN(STEM_WIDTH), nn.ReLU(),
@@ -87,14 +86,14 @@ class PartTokenViT(VisionTransformer):
 
     def _pos_embed(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch tokens dim"]:
         """Add the positions, and put the class token and the part tokens with theirs ahead of the patches."""
-        positions = self.pos_embed
+        positions: Any = self.pos_embed
         if self.dynamic_img_size:
             positions = resample_abs_pos_embed(
-                self.pos_embed, list(x.shape[1:3]), self.patch_embed.grid_size, num_prefix_tokens=0
+                positions, list(x.shape[1:3]), self.patch_embed.grid_size, num_prefix_tokens=0
             )
             x = x.flatten(1, 2)
         parts = range(1, NUM_PARTS + 1)
-        ahead = [self.cls_token + self.cls_pos]
+        ahead: list[Tensor] = [self.cls_token + self.cls_pos]  # pyright: ignore[reportOptionalOperand]
         ahead += [getattr(self, f"part_token{part}") + getattr(self, f"part{part}_pos") for part in parts]
         return torch.cat([*(token.expand(len(x), -1, -1) for token in ahead), x + positions], dim=1)
 
