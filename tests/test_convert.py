@@ -196,7 +196,7 @@ def test_a_model_folder_is_loaded_by_timm_and_by_upreid(tmp_path, backbone):
     same(encoder, load_encoder(tmp_path / "model"))
     model = timm.create_model(f"local-dir:{tmp_path / 'model'}", pretrained=True)
     same(encoder, model)
-    assert (model.pretrained_cfg["std"], model.pretrained_cfg["input_size"]) == ([0.25] * 3, (3, 64, 32))
+    assert [list(model.pretrained_cfg[name]) for name in ("std", "input_size")] == [[0.25] * 3, [3, 64, 32]]
     card = (tmp_path / "model" / "README.md").read_text()
     assert all(word in card for word in ("## Limits", "## Intended use", "## Protocol", "local-dir:"))
     assert convert(tmp_path / "model", tmp_path / "back.safetensors") == 0
