@@ -13,7 +13,7 @@ from upreid.config.command_line import parse
 from upreid.config.finetune import FinetuneConfig
 from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
-from upreid.data.augment import PatchView, StrongView, ViewRequest
+from upreid.data.augment import CropBox, PatchView, StrongView, ViewRequest
 from upreid.methods import supervised
 from upreid.methods.method import Method
 from upreid.methods.pretraining import Setup
@@ -99,5 +99,10 @@ def noise_views(requests: Mapping[str, ViewRequest], batch: int, size: tuple[int
             shape = 3, request.height or size[0], request.width or size[1]
         elif isinstance(request, PatchView):
             shape = request.grid.num_patches, 3, *request.grid.patch_size(*size)
-        views[name] = torch.randn(batch, *shape, device=device)
+        if isinstance(request, CropBox):  # half of the views are mirrored, and all overlap
+            box = torch.tensor([[0.1, 0.0, 1.0, 0.9], [0.0, 1.0, 0.9, 0.1]], device=device)
+            views[name] = box.repeat(batch // 2 + 1, 1)[:batch]
+            continue
+        noise = torch.randn(batch, *shape, device=device)
+        views[name] = noise if request.images is None else request.images.of(noise)
     return views

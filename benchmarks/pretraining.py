@@ -1,6 +1,7 @@
 """What a MoCo v2 and a UP-ReID step cost, against straightforward ones, pixel arithmetic, and the machine's peak.
 
     python benchmarks/pretraining.py
+    python benchmarks/pretraining.py --arms               # the second table alone, at the recipe's own size
     python benchmarks/pretraining.py --recipe luperson-resnet50 --batch 256 --device cuda [--compile]
 
 Counted in pixels a MoCo step is 4 forwards of the batch (queries 3, with their backward; keys 1). The originals add 1 and the
@@ -9,10 +10,14 @@ BatchNorm group, as on one of several GPUs; one thread on a CPU. The straightfor
 from lightly's building blocks, measured where lightly is installed. The peak is the faster of a large
 matrix product and a wide convolution, measured in the same rounds; tensors are those that exist at once, above networks,
 optimiser, queue and views.
+
+A second table has the steps of the arms that studies compare, each in MoCo steps of the same rounds and beside what
+`upreid.methods.step_cost` says, which only counts forwards. They have four BatchNorm groups, as in the laptop recipes.
 """
 
 import argparse
 import resource
+from collections.abc import Sequence
 
 import torch
 
@@ -20,19 +25,40 @@ from _plain import Plain, lightly_moco
 from _steps import pretraining, read, settled
 from _turns import Seconds, Work, operations, peak_memory, peak_work, ratio, take_turns
 from upreid.config.pretrain import MocoV2Config
+from upreid.methods import step_cost
 from upreid.runtime.compute import settle
 
 MOCO, UPREID = "MoCo v2", "UP-ReID"
 PLAIN_MOCO, PLAIN_UPREID, LIGHTLY = "MoCo v2, straightforward", "UP-ReID, straightforward", "MoCo v2, lightly"
 PIXEL_ARITHMETIC = 9 / 4
+ALONE = ["--consistency.weight", 0, "--intrinsic.weight", 0]
+ARMS: dict[str, list[object]] = {
+    MOCO: ALONE,
+    "G-key alone": ["--intrinsic.weight", 0],
+    "UP-ReID as shipped": [],
+    "both terms, a quarter": ["--consistency.share", 0.25, "--intrinsic.share", 0.25],
+    "G-key alone, a quarter": ["--consistency.share", 0.25, "--intrinsic.weight", 0],
+    "regions of the views": ["--consistency.weight", 0, "--intrinsic.source", "views"],
+    "G-key, regions of views": ["--intrinsic.source", "views"],
+    "originals as keys": [*ALONE, "--contrast.key", "original"],
+    "classifier of positions": ["--consistency.weight", 0, "--intrinsic.reading", "position"],
+    "a third view as key": [*ALONE, "--contrast.third-view", "key"],
+    "a third view as query": [*ALONE, "--contrast.third-view", "query"],
+}
+"""Name of an arm -> its flags over the recipe."""
+AIM = 1.4
+"""Cost in MoCo steps up to which an arm of UP-ReID is cheap."""
 SIZES = (128, 64), (256, 128)
 CPU_BATCH = {SIZES[0]: 64, SIZES[1]: 16}
 
 
-def config_of(recipe: str, size: tuple[int, int], given: argparse.Namespace) -> MocoV2Config:
-    """Read a recipe at another size, with one BatchNorm group."""
+def config_of(
+    recipe: str, size: tuple[int, int], given: argparse.Namespace, groups: int = 1, flags: Sequence[object] = ()
+) -> MocoV2Config:
+    """Read a recipe at another size, with so many BatchNorm groups."""
     batch = given.batch or CPU_BATCH[size]
-    shape = ["--augment.height", size[0], "--augment.width", size[1], "--train.batch", batch, "--model.bn-groups", 1]
+    shape = ["--augment.height", size[0], "--augment.width", size[1], "--train.batch", batch]
+    shape += ["--model.bn-groups", groups, *flags]
     how = ["--train.device", given.device, "--train.compile" if given.compile else "--train.no-compile"]
     return settled(
         read(MocoV2Config, "pretrain", recipe, [*shape, *how]), settle(given.device, 1, 0, workers_wanted=0).device
@@ -74,16 +100,33 @@ def report(seconds: Seconds, steps: dict[str, Work], peaks: dict[str, float], de
         print("  lightly is not installed (pip install --group bench): its row is left out")
 
 
+def report_arms(size: tuple[int, int], given: argparse.Namespace, device: torch.device) -> None:
+    """Measure the arms in turns, and print what each costs beside what `step_cost` says."""
+    configs = {arm: config_of(given.recipe, size, given, 4, flags) for arm, flags in ARMS.items()}
+    seconds = take_turns({arm: pretraining(config, device) for arm, config in configs.items()}, given.rounds, device)
+    print("  arm, four BatchNorm groups   MoCo steps   by step_cost")
+    for arm, config in configs.items():
+        cost = ratio(seconds, arm, MOCO)
+        print(f"  {arm:28s}{cost:11.2f}{step_cost(config) / 4:15.2f}{'' if cost <= AIM else f'   above {AIM}'}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="The step alone")
     parser.add_argument("--recipe", default="laptop", help="and moco-RECIPE (default: laptop)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--batch", type=int, help="images; by default 64 at 128x64 and 16 at 256x128")
     parser.add_argument("--compile", action="store_true", help="ours with torch.compile")
+    parser.add_argument("--arms", action="store_true", help="the arms alone, at the recipe's own size and batch")
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     torch.set_num_threads(1)
     device = settle(given.device, 1, 0, workers_wanted=0).device
+    if given.arms:
+        own = read(MocoV2Config, "pretrain", given.recipe, [])
+        size, given.batch = (own.augment.height, own.augment.width), given.batch or own.train.batch
+        print(f"{given.recipe}, {size[0]}x{size[1]}, batch {given.batch}, {device}")
+        report_arms(size, given, device)
+        return
     for size in SIZES:
         config = config_of(given.recipe, size, given)
         steps = candidates(config, config_of(f"moco-{given.recipe}", size, given), device)
@@ -92,6 +135,7 @@ def main() -> None:
         peaks = peak_work(device, dtype)
         seconds = take_turns(steps | {name: work for name, (work, _) in peaks.items()}, given.rounds, device)
         report(seconds, steps, {name: count for name, (_, count) in peaks.items()}, device)
+        report_arms(size, given, device)
     print(f"peak memory of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
