@@ -50,7 +50,7 @@ def test_pre_trainings_of_a_shipped_grid_can_be_planned(name: str, tmp_path: Pat
             continue
         config = parsed(line_of(cell, StudyFolder(tmp_path), CPU))
         assert isinstance(config, MocoV2Config)
-        check_batch(config, 12 * cell.people["identities"], World())
+        check_batch(config, 12 * (cell.people.identities or 1000), World())
         if config.intrinsic.source == "pixels":
             grid = PatchGrid(rows=config.intrinsic.rows, columns=config.intrinsic.columns)
             grid.patch_size(config.augment.height, config.augment.width)

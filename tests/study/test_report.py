@@ -48,7 +48,7 @@ def test_tables_hold_means_spreads_and_paired_differences_of_what_is_there(tmp_p
         put(folder, cells[f"frozen/both-s{seed}"], {"mAP": both, "rank1": 1.0, "mINP": 1.0})
     put(folder, cells["frozen/moco-s3"], {"mAP": 90.0, "rank1": 1.0, "mINP": 1.0})  # has no partner
     lines = report(read_study(tmp_path))
-    assert rows(lines, "moco")[0] == ["moco", "40.00 ± 43.59", "1.00 ± 0.00", "1.00 ± 0.00", "1.0", "3"]
+    assert rows(lines, "moco")[0] == ["moco", "-", "40.00 ± 43.59", "1.00 ± 0.00", "1.00 ± 0.00", "1.0", "3"]
     assert rows(lines, "both - moco")[0][1] == "+2.00 [-10.71, +14.71]"
     assert rows(lines, "both - moco")[0][-1] == "2"
     text = "\n".join(lines)

@@ -45,7 +45,7 @@ def grid_of(table: dict[str, Any], where: str) -> Grid:
     kinds = {"corpora": Corpus, "arms": StudyArm, "settings": Setting}
     for name, kind in kinds.items():
         parts = section(table, name, where)
-        table[name] = {key: fill(kind, part, f"{where}, {name}.{key}") for key, part in parts.items()}
+        table[name] = {key: fill(kind, frozen(part), f"{where}, {name}.{key}") for key, part in parts.items()}
     for name, cross in crosses.items():
         table["arms"] |= crossed(name, cross)
     for name in {"seeds", "compare"} & table.keys():
@@ -88,6 +88,14 @@ def listed(value: Any, name: str, where: str) -> list[Any]:
     return list(value)
 
 
+def frozen(part: dict[str, Any]) -> dict[str, Any]:
+    """Turn lists of names into tuples."""
+    return {
+        key: tuple(value) if isinstance(value, list) and all(isinstance(name, str) for name in value) else value
+        for key, value in part.items()
+    }
+
+
 def fill(kind: type[Part], table: dict[str, Any], where: str) -> Part:
     """Fill a dataclass; InputError for an unknown key, a missing one, and a value of another kind."""
     known = {one.name: one for one in fields(kind)}  # pyright: ignore[reportArgumentType]
@@ -115,7 +123,7 @@ def check_kind(kind: Any, key: str, value: Any, where: str) -> None:
     admitted = tuple(get_origin(one) or one for one in get_args(kind)) if get_origin(kind) not in (dict, tuple) else ()
     wanted = admitted or (get_origin(kind) or kind,)
     if isinstance(value, bool) or not isinstance(value, wanted):
-        words = {str: "a word", int: "a whole number", dict: "a table", tuple: "a list"}
+        words = {str: "a word", int: "a whole number", float: "a number", dict: "a table", tuple: "a list of words"}
         raise InputError(f"{where}: '{key}' got {value!r}; give {words[wanted[0]]}")
 
 
@@ -132,17 +140,27 @@ def crossed(name: str, cross: Cross) -> dict[str, StudyArm]:
 
 def check_grid(grid: Grid, where: str) -> None:
     """Refuse a grid whose parts do not fit together."""
-    for owner, corpus in named_corpora(grid).items():
+    for owner, corpus in named_corpora(grid):
         if corpus not in grid.corpora:
             raise InputError(f"{where}: {owner} names corpus '{corpus}'{nearest(corpus, list(grid.corpora))}")
+    for name, corpus in grid.corpora.items():
+        check_corpus(corpus, f"{where}, corpora.{name}")
+    for name, arm in grid.arms.items():
+        corpus = arm.corpus or grid.corpus
+        if arm.recipe is not None and not grid.corpora[corpus].has_unlabelled:
+            raise InputError(
+                f"{where}: arms.{name} pre-trains on '{corpus}', a labelled set; name an unlabelled corpus"
+            )
     for pair in grid.compare:
         for arm in pair:
             if arm not in grid.arms:
                 raise InputError(f"{where}: compare names arm '{arm}'{nearest(arm, list(grid.arms))}")
     for name, setting in grid.settings.items():
         check_setting(grid, name, setting, where)
-    chosen_on = [corpus.seed for corpus in grid.corpora.values() if corpus.seed in CHOSEN_ON]
-    if grid.purpose == "claiming" and chosen_on:
+    chosen_on = [
+        one.seed for name, one in grid.corpora.items() if one.seed in CHOSEN_ON and grid.use(name) == "claiming"
+    ]
+    if chosen_on:
         raise InputError(
             f"{where}: purpose = 'claiming' on corpus seed {chosen_on[0]}, which the defaults were chosen on; use another"
         )
@@ -167,11 +185,29 @@ def check_names(grid: Grid, where: str) -> None:
         raise InputError(f"{where}: a setting cannot be called 'pretrain', which every study has; choose another name")
 
 
-def named_corpora(grid: Grid) -> dict[str, str]:
-    """Return each part that names a corpus -> that name."""
-    named = {f"settings.{name}": one.corpus for name, one in grid.settings.items()}
-    named |= {f"arms.{name}": one.corpus for name, one in grid.arms.items()}
-    return {"the grid": grid.corpus} | {name: corpus for name, corpus in named.items() if corpus is not None}
+def named_corpora(grid: Grid) -> list[tuple[str, str]]:
+    """Pair each part that names a corpus with that name."""
+    named = [("the grid", grid.corpus)]
+    for name, one in grid.settings.items():
+        named += [(f"settings.{name}", corpus) for corpus in (one.corpus, *(one.corpora or ())) if corpus is not None]
+    return [*named, *((f"arms.{name}", one.corpus) for name, one in grid.arms.items() if one.corpus is not None)]
+
+
+def check_corpus(corpus: Corpus, where: str) -> None:
+    """Refuse a corpus that is neither rendered nor a folder, or both."""
+    rendered, folder = (corpus.seed, corpus.identities), (corpus.root, corpus.name, corpus.cfs_share)
+    if any(one is not None for one in (*rendered, corpus.flags or None)):
+        if None in rendered:
+            lacking = "seed" if corpus.seed is None else "identities"
+            raise InputError(f"{where} lacks '{lacking}'")
+        if any(one is not None for one in folder):
+            raise InputError(
+                f"{where} has seed and identities, so it is rendered, and takes no root, name or cfs_share"
+            )
+    if corpus.name is not None and corpus.cfs_share is not None:
+        raise InputError(
+            f"{where}: cfs_share is a share of an unlabelled source, and this set has labels; leave it out"
+        )
 
 
 def check_setting(grid: Grid, name: str, setting: Setting, where: str) -> None:
@@ -181,8 +217,23 @@ def check_setting(grid: Grid, name: str, setting: Setting, where: str) -> None:
         raise InputError(f"{place}: program = 'finetune' needs a recipe, and nothing else takes one")
     if setting.repeats < 1 or (setting.repeats > 1 and setting.program != "finetune"):
         raise InputError(f"{place}: repeats {setting.repeats}; give 1, or more for a fine-tuning")
+    if setting.corpus is not None and setting.corpora is not None:
+        raise InputError(f"{place} has both corpus and corpora; give one of them")
+    used = grid.stages(name)
+    if not used or setting.corpora == () or len(set(used.values())) < len(setting.corpora or used):
+        raise InputError(f"{place} has no labelled corpus, or one twice; give different ones in corpora = [...]")
+    for corpus in used.values():
+        if not grid.corpora[corpus].has_labels:
+            raise InputError(f"{place} measures on '{corpus}', which has no labels; name a labelled corpus")
     if setting.of is None:
         return
-    source = grid.settings.get(setting.of)
+    source = grid.settings.get(setting.of.partition("@")[0])
     if setting.program != "evaluate" or source is None or source.program != "finetune":
         raise InputError(f"{place}: of = '{setting.of}' must name a fine-tuning setting, and only an evaluation has it")
+    stages = grid.stages(setting.of.partition("@")[0])
+    for stage in used:
+        if grid.source_of(name, stage) not in stages:
+            raise InputError(
+                f"{place}: of = '{setting.of}' leaves open which encoder is evaluated on '{used[stage]}'; give one of "
+                f"{', '.join(stages)}"
+            )

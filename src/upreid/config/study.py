@@ -22,20 +22,45 @@ class StudyConfig:
     """Folder of a study, or its file study.jsonl, of which the tables are printed; nothing is run."""
     slots: Count | None = None
     """Number of cells that are computed side by side; by default one for each GPU, or one for each core."""
+    paths: tuple[str, ...] = ()
+    """Paths of corpora that are folders, as in luperson=/data/LUPerson market1501=/data/Market-1501; over those of the grid."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to compute on; auto takes GPUs where there are any."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Synthetic people: unlabelled ones to pre-train on, others with labels to measure on."""
+    """Images of people: rendered (`seed`, `identities`), an unlabelled folder (`root`), or a labelled set (`name`, `root`)."""
 
-    seed: int
+    use: Literal["choosing", "claiming"] | None = None
+    """Use of the results on this corpus; the purpose of the grid where not given."""
+    root: str | None = None
+    """Path of the images, in any form that `upreid pretrain` or `upreid finetune` takes; `--paths` may give it instead."""
+    name: str | None = None
+    """Layout and variant of a labelled set, such as market1501 or market-style; without it, a folder is an unlabelled source."""
+    cfs_share: float | None = None
+    """Share of images to take from the top of a ranked CFS_list.pkl."""
+    seed: int | None = None
     """Seed of the renderer."""
-    identities: int
-    """Number of people in the labelled set; the unlabelled one shows three times as many others."""
+    identities: int | None = None
+    """Number of rendered people in the labelled set; the unlabelled one shows three times as many others."""
     flags: Table = field(default_factory=dict)
     """Further flags of `upreid synth`."""
+
+    @property
+    def is_rendered(self) -> bool:
+        """Whether `upreid synth` makes the images, unlabelled and labelled ones."""
+        return self.identities is not None
+
+    @property
+    def has_unlabelled(self) -> bool:
+        """Whether a pre-training can read it."""
+        return self.name is None
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether retrieval can be measured on it."""
+        return self.is_rendered or self.name is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +92,11 @@ class Setting:
     recipe: str | None = None
     """Recipe of `upreid finetune`."""
     of: str | None = None
-    """Fine-tuning setting whose encoder is evaluated; where not given, the pre-trained encoder is."""
+    """Fine-tuning setting whose encoder is evaluated, or SETTING@CORPUS; where not given, the pre-trained encoder is."""
     corpus: str | None = None
-    """Corpus whose labelled people are used; that of the grid where not given."""
+    """Corpus whose labelled people are used; where neither it nor `corpora` is given, that of the grid or all labelled sets."""
+    corpora: tuple[str, ...] | None = None
+    """Corpora whose labelled people are used, one after the other; their results stand side by side."""
     repeats: int = 1
     """Number of fine-tunings of each pre-training, which are averaged; the first has the seed of the pre-training."""
     flags: Table = field(default_factory=dict)
@@ -81,7 +108,7 @@ class Grid:
     """A study as it is declared."""
 
     purpose: Literal["choosing", "claiming"]
-    """Use of the results: a corpus that served to choose settings bears no claim about them."""
+    """Use of the results on corpora that declare none: one that served to choose settings bears no claim about them."""
     corpus: str
     """Corpus of every arm and setting that names no other."""
     seeds: tuple[int, ...]
@@ -93,3 +120,22 @@ class Grid:
     """Pairs of arms whose differences are reported, the first minus the second; `*` for the first is every other arm."""
     flags: Table = field(default_factory=dict)
     """Flags of every pre-training, over those of its recipe."""
+
+    def stages(self, name: str) -> dict[str, str]:
+        """Return stage -> corpus of a setting: SETTING alone, or SETTING@CORPUS where corpora stand side by side."""
+        setting, default = self.settings[name], self.corpora[self.corpus]
+        if setting.corpora is None and (setting.corpus is not None or default.is_rendered):
+            return {name: setting.corpus or self.corpus}
+        every = [corpus for corpus, one in self.corpora.items() if one.has_labels]
+        return {f"{name}@{corpus}": corpus for corpus in setting.corpora or every}
+
+    def source_of(self, name: str, stage: str) -> str | None:
+        """Return the stage whose encoder an evaluation takes; None for the pre-trained encoder."""
+        of = self.settings[name].of
+        if of is None or "@" in of or of in self.stages(of):
+            return of
+        return f"{of}@{self.stages(name)[stage]}"
+
+    def use(self, corpus: str) -> str:
+        """Return what the results on a corpus are for."""
+        return self.corpora[corpus].use or self.purpose

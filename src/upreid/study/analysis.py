@@ -2,21 +2,30 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean, stdev
 
 from scipy.stats import t as student
 
+from upreid.config.command_line import parse_training
+from upreid.config.recipe import flags
 from upreid.config.study import Grid
+from upreid.errors import InputError
+from upreid.methods import step_cost
 from upreid.study.cells import PRETRAIN, Cell, cells_of
+from upreid.study.corpora import Facts
 from upreid.study.folder import StudyFolder, recall
 from upreid.study.results import CellResult, result_of
-from upreid.study.study_file import Record, read_study_file
+from upreid.study.study_file import Record, read_facts, read_study_file
 
 RETRIEVAL = ("mAP", "rank1", "mINP")
 LABELS = {"mAP": "mAP", "rank1": "Rank-1", "mINP": "mINP"}
 CONFIDENCE = 0.95
+MOCO = 4.0
+"""Cost of a step of MoCo v2 in forwards of its images, as `step_cost` counts."""
 ENOUGH_FOR_A_CLAIM = 8
 """Number of paired seeds; below it, differences are for choosing what to look at again."""
 
@@ -81,6 +90,8 @@ class StudyResults:
     name: str
     grid: Grid
     cells: Sequence[Cell]
+    facts: dict[str, Facts]
+    """Corpus that is a folder -> what it holds."""
     records: dict[str, Record]
     """Name of a finished cell -> all that is written down of its result."""
     results: Sequence[CellResult]
@@ -102,10 +113,25 @@ class StudyResults:
             for first, second in self.grid.compare
         }
 
-    def stages(self) -> list[str]:
-        """List the stages that have results."""
+    def stages(self) -> dict[str, list[str]]:
+        """Return setting -> its stages that have results; more than one where corpora stand side by side."""
         finished = {result.stage for result in self.results}
-        return [stage for stage in [*self.grid.settings, PRETRAIN] if stage in finished]
+        stages = {name: list(self.grid.stages(name)) for name in self.grid.settings} | {PRETRAIN: [PRETRAIN]}
+        there = {name: [stage for stage in some if stage in finished] for name, some in stages.items()}
+        return {name: some for name, some in there.items() if some}
+
+    @cached_property
+    def costs(self) -> dict[str, float]:
+        """Return arm -> cost of its pre-training in steps of MoCo v2; none for a random start, and before one is finished."""
+        found: dict[str, float] = {}
+        for cell in self.cells:
+            record = self.records.get(cell.name)
+            if cell.stage == PRETRAIN and record is not None and cell.arm not in found:
+                with suppress(InputError, KeyError):  # of an older program, or with a recipe that is not here
+                    words = ["--data.root", "x", "--out", "x", *flags(record["settings"]["flags"])]
+                    config = parse_training("pretrain", [str(cell.recipe), *words])
+                    found[cell.arm] = record["metrics"]["steps"] * step_cost(config) / MOCO
+        return found
 
     def metrics(self, stage: str) -> list[str]:
         """List the metrics of a stage."""
@@ -118,12 +144,14 @@ def read_study(path: Path) -> StudyResults:
     """Read the folder of a study, which may be running, or a `study.jsonl` that stands alone."""
     if path.is_file():
         name, grid, filed = read_study_file(path)
+        facts = read_facts(path)
         digests = {cell: record.get("digest") for cell, record in filed.items()}
         cells = cells_of(grid)
         records = {cell.name: [filed[cell.name]] if cell.name in filed else [] for cell in cells}
     else:
         folder = StudyFolder(path)
         name, grid, digests = recall(folder)
+        facts = folder.facts
         cells = cells_of(grid)
         records = {cell.name: folder.records(cell) for cell in cells}
     counted = {
@@ -135,6 +163,7 @@ def read_study(path: Path) -> StudyResults:
         name=name,
         grid=grid,
         cells=cells,
+        facts=facts,
         records=finished,
         results=[result_of(cell, finished[cell.name]) for cell in cells if cell.name in finished],
         unfinished=[cell for cell in cells if cell.name not in finished],

@@ -1,7 +1,7 @@
 """The cells of a grid: every pre-training, everything that follows one, and what makes two of them the same."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from upreid.config.files import hash_of
 from upreid.config.grid import SEEDS_APART
 from upreid.config.recipe import merged, recipe_table
-from upreid.config.study import Grid, Setting, StudyArm
+from upreid.config.study import Corpus, Grid, Setting, StudyArm
 from upreid.data.benchmarks import open_benchmark
 from upreid.data.benchmarks.benchmark import PARTS
 from upreid.data.sources.recognise import open_source
@@ -42,7 +42,7 @@ class Cell:
     """One run of one program."""
 
     stage: str
-    """`pretrain`, or the name of a downstream setting."""
+    """`pretrain`, or the name of a downstream setting, with `@` and the corpus where several stand side by side."""
     program: str
     """Command of `upreid` that computes the cell."""
     arm: str
@@ -57,8 +57,8 @@ class Cell:
     """Flags over those of the recipe."""
     corpus: str
     """Name of the corpus whose people are trained or measured on."""
-    people: dict[str, Any]
-    """Settings that the corpus is rendered from."""
+    people: Corpus
+    """The corpus itself."""
     source: "Cell | None" = None
     """Cell that makes the encoder which this one begins with; None for a pre-training and for a random start."""
 
@@ -82,7 +82,7 @@ class Cell:
             "program": self.program,
             "flags": flags,
             "seed": self.train_seed,
-            "people": {**self.people, "generator": GENERATOR},
+            "people": identity_of(self.people),
             **({"data": data} if data else {}),
             "source": self.source.settings if self.source else None,
         }
@@ -119,39 +119,48 @@ def cells_of_arm(grid: Grid, name: str, arm: StudyArm, seed: int) -> list[Cell]:
             **people(grid, arm.corpus),
         )
     cells: dict[tuple[str, int], Cell] = {}
-    ordered = sorted(grid.settings.items(), key=lambda item: item[1].of is not None)
-    for stage, setting in ordered:
+    ordered = sorted(grid.settings, key=lambda setting: grid.settings[setting].of is not None)
+    stages = [(setting, *stage) for setting in ordered for stage in grid.stages(setting).items()]
+    for named, stage, corpus in stages:
+        setting, before = grid.settings[named], grid.source_of(named, stage)
         for repeat in range(repeats(grid, setting)):
-            source = pretraining if setting.of is None else cells[setting.of, repeat]
+            source = pretraining if before is None else cells[before, repeat]
             if source is not None or setting.program == "finetune":
-                cells[stage, repeat] = downstream(grid, stage, setting, name, seed, repeat, source)
+                cells[stage, repeat] = Cell(
+                    stage=stage,
+                    program=setting.program,
+                    arm=name,
+                    seed=seed,
+                    repeat=repeat,
+                    recipe=setting.recipe,
+                    flags=merged(setting.flags),
+                    source=source,
+                    **people(grid, corpus),
+                )
     return [*([pretraining] if pretraining else []), *cells.values()]
 
 
 def repeats(grid: Grid, setting: Setting) -> int:
     """Count the runs that follow each pre-training: an evaluation has as many as the fine-tuning whose encoder it takes."""
-    return setting.repeats if setting.of is None else grid.settings[setting.of].repeats
-
-
-def downstream(grid: Grid, stage: str, setting: Setting, arm: str, seed: int, repeat: int, source: Cell | None) -> Cell:
-    """Make the cell of one run of a downstream setting."""
-    return Cell(
-        stage=stage,
-        program=setting.program,
-        arm=arm,
-        seed=seed,
-        repeat=repeat,
-        recipe=setting.recipe,
-        flags=merged(setting.flags),
-        source=source,
-        **people(grid, setting.corpus),
-    )
+    return setting.repeats if setting.of is None else grid.settings[setting.of.partition("@")[0]].repeats
 
 
 def people(grid: Grid, corpus: str | None) -> dict[str, Any]:
-    """Return the name of a corpus and the settings that it is rendered from."""
+    """Return the name of a corpus, and the corpus."""
     name = corpus or grid.corpus
-    return {"corpus": name, "people": asdict(grid.corpora[name])}
+    return {"corpus": name, "people": grid.corpora[name]}
+
+
+def identity_of(corpus: Corpus) -> dict[str, Any]:
+    """Return what makes a corpus the same: what it is rendered from, or names and lists of its images; never a path or a word."""
+    if corpus.is_rendered:
+        settings = {"seed": corpus.seed, "identities": corpus.identities, "flags": corpus.flags}
+        return {**settings, "generator": GENERATOR}
+    if corpus.root is None:  # a shipped grid may leave paths to the command line
+        return {"name": corpus.name}
+    if corpus.name is not None:
+        return {"labelled": labelled(corpus.name, corpus.root)}
+    return {"images": unlabelled(corpus.root, corpus.cfs_share or 1.0)}
 
 
 def effective(table: dict[str, Any]) -> dict[str, Any]:

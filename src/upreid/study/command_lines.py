@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ def machine(device: str, slots: int | None) -> Machine:
 
 def line_of(cell: Cell, folder: StudyFolder, machine: Machine) -> list[str]:
     """Return the whole command line of a cell that begins."""
-    data = ["--data.name", "market1501", "--data.root", str(folder.labelled(cell.corpus))]
+    data = ["--data.name", cell.people.name or "market1501", "--data.root", str(labelled_root(cell, folder))]
     out = ["--out", str(folder.run(cell))]
     seed = ["--train.seed", str(cell.train_seed)]
     own = flags(cell.flags)
@@ -64,7 +65,8 @@ def line_of(cell: Cell, folder: StudyFolder, machine: Machine) -> list[str]:
             "pretrain",
             str(cell.recipe),
             "--data.root",
-            str(folder.wild(cell.corpus)),
+            str(unlabelled_root(cell, folder)),
+            *([f"--data.cfs-share={cell.people.cfs_share}"] if cell.people.cfs_share is not None else []),
             *out,
             *own,
             *seed,
@@ -76,9 +78,19 @@ def line_of(cell: Cell, folder: StudyFolder, machine: Machine) -> list[str]:
     assert cell.source is not None
     file = ["--out", str(folder.run(cell) / RESULT_FILES[cell.program])]
     if cell.program == "diagnose":
-        images = ["--unlabelled", str(folder.wild(cell.source.corpus))]
+        images = ["--unlabelled", str(unlabelled_root(cell.source, folder))]
         return ["diagnose", str(folder.run(cell.source)), *data, *images, *file, *own, *machine.flags("")]
     return ["evaluate", str(folder.encoder(cell.source)), *data, *file, *own, *machine.flags("")]
+
+
+def unlabelled_root(cell: Cell, folder: StudyFolder) -> Path:
+    """Return where the unlabelled images of a cell's corpus are; a grid that is only looked at may not say."""
+    return folder.wild(cell.corpus) if cell.people.is_rendered else Path(cell.people.root or cell.corpus)
+
+
+def labelled_root(cell: Cell, folder: StudyFolder) -> Path:
+    """Return where the labelled set of a cell's corpus is."""
+    return folder.labelled(cell.corpus) if cell.people.is_rendered else Path(cell.people.root or cell.corpus)
 
 
 def synth_line(name: str, corpus: Corpus, folder: StudyFolder) -> list[str]:
@@ -89,7 +101,7 @@ def synth_line(name: str, corpus: Corpus, folder: StudyFolder) -> list[str]:
 
 def check_lines(grid: Grid, cells: Sequence[Cell], folder: StudyFolder, machine: Machine) -> None:
     """Read the command lines of the corpora and of one seed as the programs will; InputError where one would be refused."""
-    for name, corpus in grid.corpora.items():
+    for name, corpus in [(name, one) for name, one in grid.corpora.items() if one.is_rendered]:
         try:
             parsed(synth_line(name, corpus, folder))
         except InputError as error:

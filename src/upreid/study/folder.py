@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from upreid.config.study import Grid
 from upreid.errors import DataError, InputError
 from upreid.runtime.files import write_text
 from upreid.study.cells import Cell
-from upreid.study.study_file import Record, read_study_file
+from upreid.study.corpora import Facts, check_unchanged
+from upreid.study.study_file import Record, read_facts, read_study_file
 
 MOST_NAMED = 3
 
@@ -22,7 +23,7 @@ MOST_NAMED = 3
 class StudyFolder:
     """The folder of a study.
 
-    study.json                       the grid, and a digest of every cell's settings
+    study.json                       the grid, what its folders hold, and a digest of every cell's settings
     results/STAGE/ARM-sSEED.json     the result of a finished cell: all that tables need, and all that says it is done
     study.jsonl                      grid and results in one file: what there was when a table was last made
     corpora/NAME/                    rendered people
@@ -58,6 +59,13 @@ class StudyFolder:
         """The content of `study.jsonl`, read once; None where there is no such file."""
         return read_study_file(self.file) if self.file.is_file() else None
 
+    @property
+    def facts(self) -> dict[str, Facts]:
+        """What the corpora that are folders held when the study was last run."""
+        if self.grid.is_file():
+            return read_json(self.grid).get("data", {})
+        return read_facts(self.file) if self.file.is_file() else {}
+
     def corpus(self, name: str) -> Path:
         """Return the folder of a corpus."""
         return self.out / "corpora" / name
@@ -89,15 +97,19 @@ class StudyFolder:
         return [*own, *([filed[cell.name]] if cell.name in filed else [])]
 
 
-def remember(name: str, grid: Grid, digests: Mapping[str, str], folder: StudyFolder) -> None:
-    """Keep a grid and the digests of its cells.
+def remember(
+    name: str, grid: Grid, digests: Mapping[str, str], folder: StudyFolder, facts: Mapping[str, Facts] | None = None
+) -> None:
+    """Keep a grid, the digests of its cells and the facts of its folders.
 
-    Raises InputError where the folder holds another study, or cells of this one that have changed.
+    Raises InputError where the folder holds another study, or data or cells of this one that have changed.
     """
+    facts = facts or {}
     if folder.grid.exists() or folder.filed:
         owner, _, before = recall(folder)
         if owner != name:
             raise InputError(f"{folder.out} holds the study '{owner}', not '{name}'; choose another --out")
+        check_unchanged(folder.facts, facts, grid, folder.out)
         changed = [cell for cell, digest in before.items() if digests.get(cell) != digest]
         if changed:
             named = ", ".join(changed[:MOST_NAMED]) + (" ..." if len(changed) > MOST_NAMED else "")
@@ -105,8 +117,18 @@ def remember(name: str, grid: Grid, digests: Mapping[str, str], folder: StudyFol
                 f"{folder.out} holds {len(changed)} cells that '{name}' has no more, or with other settings ({named}); "
                 "a study may get more seeds, arms and settings, for anything else choose another --out"
             )
-    table = {"study": name, "grid": to_table(grid), "cells": digests}
+    table = {
+        "study": name,
+        "grid": to_table(without_paths(grid)),
+        **({"data": facts} if facts else {}),
+        "cells": digests,
+    }
     write_text(folder.grid, json.dumps(table, indent=2) + "\n")
+
+
+def without_paths(grid: Grid) -> Grid:
+    """Leave out where folders are: a study may go on elsewhere, and its files may be shown to others."""
+    return replace(grid, corpora={name: replace(corpus, root=None) for name, corpus in grid.corpora.items()})
 
 
 def recall(folder: StudyFolder) -> tuple[str, Grid, dict[str, str]]:

@@ -1,6 +1,6 @@
 """`upreid study`: run the cells of a grid as jobs, restartably, and show what there is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from upreid.runtime.jobs import Job, run_jobs
 from upreid.runtime.resume import continued
 from upreid.study.cells import PRETRAIN, Cell, cells_of
 from upreid.study.command_lines import Machine, check_lines, identity, line_of, machine, parsed, synth_line
+from upreid.study.corpora import Facts, check_apart, described, facts_of, with_paths
 from upreid.study.folder import StudyFolder, remember
 from upreid.study.report import show
 from upreid.study.results import is_finished, write_result
@@ -27,21 +28,27 @@ WORK_OF_THE_REST = 6000.0
 def run(config: StudyConfig) -> None:
     """Compute what is not computed yet, then show all of it; or, with `--table`, only show it."""
     if config.table is not None:
-        if config.grid is not None or config.out is not None:
-            raise InputError("upreid study --table OUT shows what is in OUT and takes neither a grid nor --out")
+        if config.grid is not None or config.out is not None or config.paths:
+            raise InputError(
+                "upreid study --table OUT shows what is in OUT and takes neither a grid nor --out or --paths"
+            )
         show(config.table)
         return
     if config.grid is None:
         raise InputError("upreid study needs GRID first, as in: upreid study GRID ...; or --table OUT, to show a study")
     name = Path(config.grid).stem if config.grid.endswith(".toml") else config.grid
     folder = StudyFolder(config.out or Path("studies") / name)
-    grid = read_grid(config.grid)
+    grid = with_paths(read_grid(config.grid), config.paths)
+    facts = facts_of(grid)
     cells, where = cells_of(grid), machine(config.device, config.slots)
     check_lines(grid, cells, folder, where)
     digests = {cell.name: cell.digest for cell in cells}  # opens the data that the grid names
     with claim(folder.out, resume=folder.is_begun):
-        remember(name, grid, digests, folder)
+        check_apart(grid, facts, folder.facts)
+        remember(name, grid, digests, folder, facts)
         say(f"study '{name}': {len(cells)} cells, {len(where.slots)} at a time on {where.device}")
+        for corpus in facts:
+            say(described(corpus, grid, facts))
         filed = [cell for cell in cells if not folder.result(cell).is_file() and is_finished(cell, folder)]
         if filed:
             say(f"{len(filed)} results are those of {folder.file}; move it away to compute them again")
@@ -57,9 +64,10 @@ def jobs_of(grid: Grid, cells: Sequence[Cell], folder: StudyFolder, machine: Mac
     """List the corpora that are needed, then the cells in their order; what only finished cells needed is not made again."""
     wanted = to_do(cells, folder)
     corpora = {cell.corpus for cell in cells if cell.name in wanted}
+    facts = folder.facts
     return [
-        *(rendering(name, grid, folder) for name in grid.corpora if name in corpora),
-        *(job_of(cell, folder, machine, study, grid, is_done=cell.name not in wanted) for cell in cells),
+        *(rendering(name, grid, folder) for name in grid.corpora if name in corpora and grid.corpora[name].is_rendered),
+        *(job_of(cell, folder, machine, study, facts, is_done=cell.name not in wanted) for cell in cells),
     ]
 
 
@@ -91,31 +99,38 @@ def rendering(name: str, grid: Grid, folder: StudyFolder) -> Job:
         name=f"synth-{name}",
         words=lambda: line,
         is_done=lambda: {"wild", corpus.layout} <= folders_there(corpus.out, corpus).keys(),
-        work=grid.corpora[name].identities * 100.0,
+        work=(grid.corpora[name].identities or 0) * 100.0,
     )
 
 
-def job_of(cell: Cell, folder: StudyFolder, machine: Machine, study: str, grid: Grid, *, is_done: bool) -> Job:
+def job_of(
+    cell: Cell, folder: StudyFolder, machine: Machine, study: str, facts: Mapping[str, Facts], *, is_done: bool
+) -> Job:
     """Return the job that computes a cell."""
     run, line = folder.run(cell), line_of(cell, folder, machine)
-    needs = [f"synth-{cell.corpus}", *([cell.source.name] if cell.source else [])]
+    needs = [f"synth-{cell.corpus}"] if cell.people.is_rendered else []
+    needs += [cell.source.name] if cell.source else []
     return Job(
         name=cell.name,
         words=lambda: continued(line, run, identity(cell, line)),
         is_done=lambda: is_done,
         done_share=partial(share_done, run),
-        work=work_of(cell, grid, line),
+        work=work_of(cell, facts, line),
         needs=tuple(needs),
         finish=partial(write_result, cell, folder, study, line),
     )
 
 
-def work_of(cell: Cell, grid: Grid, line: Sequence[str]) -> float:
+def work_of(cell: Cell, facts: Mapping[str, Facts], line: Sequence[str]) -> float:
     """Estimate how many forward passes of an image a cell costs."""
     table = cell.settings["flags"]
     if cell.program not in IMAGES_PER_IDENTITY:
         return WORK_OF_THE_REST
     epochs = table.get("train", {}).get("epochs", 120.0)
-    images = IMAGES_PER_IDENTITY[cell.program] * grid.corpora[cell.corpus].identities
+    if cell.people.identities is not None:
+        images = IMAGES_PER_IDENTITY[cell.program] * cell.people.identities
+    else:
+        known = facts.get(cell.corpus, {})
+        images = known.get("train", known).get("images", 0)
     share = table.get("data", {}).get("identity_share", 1.0) * table.get("data", {}).get("image_share", 1.0)
     return step_cost(parsed(line)) * epochs * images * share

@@ -22,6 +22,7 @@ from upreid.study.analysis import (
     read_study,
 )
 from upreid.study.cells import PRETRAIN
+from upreid.study.corpora import described
 from upreid.study.folder import StudyFolder
 from upreid.study.study_file import write_study_file
 
@@ -29,6 +30,7 @@ MOST_NAMED = 40
 MOST_AT_ONCE = 4
 """Number of comparisons that need no word about chance."""
 PANELS_A_ROW = 3
+PLURAL = {"Precision": "precisions of training"}
 
 
 def show(path: Path) -> None:
@@ -55,15 +57,15 @@ def file_away(study: StudyResults, folder: StudyFolder) -> None:
     if any(study.records.get(cell, {}).get("digest") != record.get("digest") for cell, record in before.items()):
         aside = folder.file.rename(free_name(folder.file))
         say(f"{folder.file} held results that are not counted here; it was moved to {aside}")
-    write_study_file(folder.file, study.name, study.grid, study.records)
+    write_study_file(folder.file, study.name, study.grid, study.records, study.facts)
 
 
 def report(study: StudyResults) -> list[str]:
     """Write the whole report in Markdown."""
     lines = [f"# {study.name}", "", *introduction(study)]
-    for stage in study.stages():
-        lines += ["", f"## {stage}", "", describe(study.grid, stage), "", *scores_table(study, stage)]
-        differences = differences_table(study, stage)
+    for setting, stages in study.stages().items():
+        lines += ["", f"## {setting}", "", describe(study.grid, setting, stages), "", *scores_table(study, stages)]
+        differences = differences_table(study, stages)
         lines += ["", *differences] if differences else []
     return [*lines, "", *missing(study), "", *origins(study)]
 
@@ -71,70 +73,93 @@ def report(study: StudyResults) -> list[str]:
 def introduction(study: StudyResults) -> list[str]:
     """Say what the numbers are, and what they are not."""
     grid = study.grid
-    corpora = "; ".join(
-        f"{name}: {corpus.identities} labelled people, seed {corpus.seed}" for name, corpus in grid.corpora.items()
-    )
+    words = {name: described(name, grid, study.facts) for name in grid.corpora}
+    rendered = "; ".join(words[name] for name, corpus in grid.corpora.items() if corpus.is_rendered)
+    folders = "; ".join(words[name] for name, corpus in grid.corpora.items() if not corpus.is_rendered)
+    data = [f"Rendered people ({rendered})."] if rendered else []
+    data += [f"Images from folders: {folders}."] if folders else []
     lines = [
-        f"Rendered people ({corpora}). Mean ± standard deviation over n pre-training seeds; differences are paired by "
-        "seed, with two-sided 95 % t-intervals."
+        f"{' '.join(data)} Mean ± standard deviation over n pre-training seeds; differences are paired by "
+        "seed, with two-sided 95 % t-intervals. Cost: the pre-training in steps of MoCo v2, counted in forward passes."
     ]
-    if grid.purpose == "choosing":
+    choosing = [name for name in grid.corpora if grid.use(name) == "choosing"]
+    if len(choosing) == len(grid.corpora):
         lines.append("This grid is for choosing: its corpus bears no claim about what was chosen on it.")
     return lines
 
 
-def describe(grid: Grid, stage: str) -> str:
-    """Say what a stage does."""
-    if stage == PRETRAIN:
-        return "Losses, unweighted, over the last tenth of the pre-training; minutes on the machine named below."
-    setting = grid.settings[stage]
+def describe(grid: Grid, name: str, stages: Sequence[str]) -> str:
+    """Say what a setting does, on which data, and whether these serve to choose or to claim."""
+    if name == PRETRAIN:
+        used = dict.fromkeys(arm.corpus or grid.corpus for arm in grid.arms.values() if arm.recipe is not None)
+        return (
+            f"Losses, unweighted, over the last tenth of the pre-training, on {with_use(grid, list(used))}; minutes on the "
+            "machine named below."
+        )
+    setting = grid.settings[name]
     what = {
         "finetune": f"Fine-tuning with `{setting.recipe}`, then retrieval",
         "evaluate": f"Retrieval with the encoder of `{setting.of or PRETRAIN}` as it is",
         "diagnose": "Diagnosis of the pre-training",
     }[setting.program]
-    return f"{what}, on `{setting.corpus or grid.corpus}`."
+    return f"{what}, on {with_use(grid, [grid.stages(name)[stage] for stage in stages])}."
 
 
-def scores_table(study: StudyResults, stage: str) -> list[str]:
+def with_use(grid: Grid, corpora: Sequence[str]) -> str:
+    """Name corpora, each with what its results are for."""
+    return ", ".join(f"`{corpus}` (for {grid.use(corpus)})" for corpus in corpora)
+
+
+def columns(study: StudyResults, stages: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return heading -> stage and metric: a group of columns for every corpus that stands beside others."""
+    found: dict[str, tuple[str, str]] = {}
+    for stage in stages:
+        corpus = stage.partition("@")[2]
+        for metric in study.metrics(stage):
+            found[f"{corpus} {LABELS.get(metric, metric)}".strip()] = (stage, metric)
+    return found
+
+
+def scores_table(study: StudyResults, stages: Sequence[str]) -> list[str]:
     """Write a row for every arm; where a stage measured much, a row for every metric."""
-    metrics, rows = study.metrics(stage), []
+    places, rows = columns(study, stages), []
     for arm in study.grid.arms:
-        scores = {name: study.scores(stage, arm, name) for name in metrics}
-        if any(scores.values()):
-            cells = [spread(interval(list(values.values()))) if values else "" for values in scores.values()]
-            n = max(len(values) for values in scores.values())
-            rows.append([arm, *cells, minutes(study, stage, arm), str(n)])
-    return laid_out(["arm", *(LABELS.get(name, name) for name in metrics), "minutes", "n"], rows, metrics)
+        scores = [study.scores(stage, arm, metric) for stage, metric in places.values()]
+        if any(scores):
+            cells = [spread(interval(list(values.values()))) if values else "" for values in scores]
+            n = max(len(values) for values in scores)
+            cost = f"{study.costs[arm]:,.0f}" if arm in study.costs else "-"
+            rows.append([arm, cost, *cells, minutes(study, stages, arm), str(n)])
+    return laid_out(["arm", "cost", *places, "minutes", "n"], rows, places)
 
 
-def laid_out(head: list[str], rows: list[list[str]], metrics: Sequence[str]) -> list[str]:
+def laid_out(head: list[str], rows: list[list[str]], places: Mapping[str, tuple[str, str]]) -> list[str]:
     """Write a Markdown table, with rows and columns exchanged where it would be too wide to read."""
-    if set(metrics) <= set(RETRIEVAL):
+    if {metric for _, metric in places.values()} <= set(RETRIEVAL):
         return markdown(head, rows)
     first, *turned = [list(row) for row in zip(head, *rows, strict=True)]
     return markdown(first, [row for row in turned if any(row[1:])])
 
 
-def minutes(study: StudyResults, stage: str, arm: str) -> str:
+def minutes(study: StudyResults, stages: Sequence[str], arm: str) -> str:
     """Return the mean time of a cell."""
-    spent = [result.seconds / 60 for result in study.results if (result.stage, result.arm) == (stage, arm)]
+    spent = [result.seconds / 60 for result in study.results if result.stage in stages and result.arm == arm]
     return f"{sum(spent) / len(spent):.1f}" if spent else ""
 
 
-def differences_table(study: StudyResults, stage: str) -> list[str]:
+def differences_table(study: StudyResults, stages: Sequence[str]) -> list[str]:
     """Write a row for every comparison (or a column, as above), and what the number of seeds permits to say."""
-    metrics = study.metrics(stage)
-    differences = {name: study.differences(stage, name) for name in metrics}
+    places = columns(study, stages)
+    differences = [study.differences(stage, metric) for stage, metric in places.values()]
     rows, counts = [], []
-    for pair in differences[metrics[0]]:
-        values = [differences[name][pair] for name in metrics]
+    for pair in differences[0]:
+        values = [some[pair] for some in differences]
         if any(values):
             counts.append(max(len(some) for some in values))
             rows.append([pair, *(difference(interval(some)) if some else "" for some in values), str(counts[-1])])
     if not rows:
         return []
-    table = laid_out(["difference", *(LABELS.get(name, name) for name in metrics), "n"], rows, metrics)
+    table = laid_out(["difference", *places, "n"], rows, places)
     if len(rows) > MOST_AT_ONCE:
         chance = "about one in twenty leaves zero out by chance (no correction is made)"
         table += ["", f"{len(rows)} comparisons at once: {chance}."]
@@ -177,12 +202,12 @@ def missing(study: StudyResults) -> list[str]:
 def origins(study: StudyResults) -> list[str]:
     """Name commits and hardware, with a warning where there are several."""
     lines: list[str] = []
-    for what, words in (("Commit", commit), ("Hardware", hardware)):
-        named = [words(result.origin) for result in study.results]
+    for what, words in (("Commit", commit), ("Hardware", hardware), ("Precision", precision)):
+        named = [name for result in study.results if (name := words(result.origin))]
         counts = {name: named.count(name) for name in dict.fromkeys(named)}
         text = "; ".join(f"{name} ({many} cells)" for name, many in counts.items())
         if len(counts) > 1:
-            lines.append(f"Note: these results come from different {what.lower()}s: {text}.")
+            lines.append(f"Note: these results come from different {PLURAL.get(what, what.lower() + 's')}: {text}.")
         elif counts:
             lines.append(f"{what}: {next(iter(counts))}.")
     return lines
@@ -201,9 +226,14 @@ def hardware(origin: Mapping[str, object]) -> str:
     return f"{facts['machine']}, {facts['cores']} cores, {gpu}, torch {facts['torch']}"
 
 
+def precision(origin: Mapping[str, object]) -> str:
+    """Name the precision that a training recorded; nothing for what was not trained, and for results without a record."""
+    return str(origin.get("precision") or "")
+
+
 def write_plots(study: StudyResults, out: Path) -> None:
     """Write two SVGs for every stage, one of the arms and one of their paired differences, with a panel for every metric."""
-    for stage in study.stages():
+    for stage in [stage for stages in study.stages().values() for stage in stages]:
         metrics = study.metrics(stage)
         arms = {
             name: {arm: list(study.scores(stage, arm, name).values()) for arm in study.grid.arms} for name in metrics

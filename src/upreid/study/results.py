@@ -35,7 +35,7 @@ class CellResult:
     protocol: dict[str, Any]
     seconds: float
     origin: dict[str, Any]
-    """Versions, commit and hardware of the run."""
+    """Versions, commit and hardware of the run, and the precision of a training that recorded it."""
 
 
 def result_of(cell: Cell, record: Mapping[str, Any]) -> CellResult:
@@ -49,7 +49,7 @@ def result_of(cell: Cell, record: Mapping[str, Any]) -> CellResult:
             metrics={name: float(value) for name, value in record["metrics"].items() if value is not None},
             protocol=record["protocol"],
             seconds=record["seconds"],
-            origin={name: record[name] for name in PROVENANCE},
+            origin={name: record[name] for name in PROVENANCE} | {"precision": record.get("precision")},
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(
@@ -82,6 +82,7 @@ def write_result(cell: Cell, folder: StudyFolder, study: str, line: list[str], s
         "seconds": round(seconds_of(run) or seconds, 1),
         "finished": datetime.fromtimestamp(time.time(), tz=UTC).isoformat(timespec="seconds"),
         **origin(run),
+        **precision(run),
         "pretrained": pretrained(cell, folder),
     }
     write_text(folder.result(cell), json.dumps(record, indent=2) + "\n")
@@ -120,6 +121,16 @@ def origin(run: Path) -> dict[str, Any]:
     path = run / "config.json"
     saved = read_json(path) if path.is_file() else provenance()
     return {name: saved[name] for name in PROVENANCE}
+
+
+def precision(run: Path) -> dict[str, str]:
+    """Return the precision that a training recorded; nothing for what is no training."""
+    path = run / "config.json"
+    said = read_json(path).get("resolved") if path.is_file() else None
+    if not isinstance(said, Mapping) or "bf16" not in said:
+        return {}
+    memory = ", channels-last" if said.get("channels_last") else ""
+    return {"precision": ("bfloat16" if said["bf16"] else "single precision") + memory}
 
 
 def pretrained(cell: Cell, folder: StudyFolder) -> dict[str, Any] | None:

@@ -24,15 +24,18 @@ Record = dict[str, Any]
 NAMED_BY_ITS_CELL = ("stage", "arm", "seed", "repeat")
 
 
-def write_study_file(path: Path, name: str, grid: Grid, records: Mapping[str, Record]) -> None:
-    """Write the results of a study, name of the cell -> record, as one file."""
+def write_study_file(
+    path: Path, name: str, grid: Grid, records: Mapping[str, Record], facts: Mapping[str, Record] | None = None
+) -> None:
+    """Write the results of a study, name of the cell -> record, as one file; `facts`: what its folders hold."""
     rows = {cell: brief(cell, record) for cell, record in records.items()}
     shared = facts_of(list(rows.values()))
     rows = {cell: without(row, shared) for cell, row in rows.items()}
     stages = {
         stage: facts_of([rows[cell] for cell in rows if stage_of(cell) == stage]) for stage in map(stage_of, rows)
     }
-    first = {"study": name, "grid": to_table(grid), "results": len(rows), "shared": shared, "stages": stages}
+    data = {"data": facts} if facts else {}
+    first = {"study": name, "grid": to_table(grid), **data, "results": len(rows), "shared": shared, "stages": stages}
     lines = [first, *({"cell": cell, **without(row, stages[stage_of(cell)])} for cell, row in rows.items())]
     write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
@@ -51,6 +54,12 @@ def read_study_file(path: Path) -> tuple[str, Grid, dict[str, Record]]:
     if len(records) != count:
         raise DataError(f"{path} holds {len(records)} of its {count} results: it was cut short; copy it again")
     return name, grid_of(table, str(path)), records
+
+
+def read_facts(path: Path) -> dict[str, Record]:
+    """Return what the folders of a study held, by its file, which `read_study_file` has found to be whole."""
+    with path.open(encoding="utf-8") as lines:
+        return json.loads(next(lines)).get("data", {})
 
 
 def stage_of(cell: str) -> str:
