@@ -100,6 +100,20 @@ def test_a_split_file_is_known_by_what_it_says(tmp_path: Path) -> None:
     assert digests(**flagged("small", data={"split": str(moved)}))["small/moco-s1"] != first["small/moco-s1"]
 
 
+def test_a_list_of_tracklets_is_known_by_what_it_says(tmp_path: Path) -> None:
+    def of(tracklets: Path | str) -> dict[str, str]:
+        return digests(flags={"data": {"tracklets": str(tracklets)}})
+
+    tracklets = tmp_path / "tracklets.csv"
+    tracklets.write_text("one")
+    first = of(tracklets)
+    moved = tracklets.rename(tmp_path / "moved.csv")
+    assert of(moved) == first
+    moved.write_text("two")
+    assert not first.items() & of(moved).items()
+    assert not digests().items() & of("own").items()
+
+
 def test_another_version_of_the_renderer_makes_other_cells_and_its_pictures_are_not_reused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from upreid.config.recipe import merged, recipe_table
 from upreid.config.study import Corpus, Grid, Setting, StudyArm
 from upreid.data.benchmarks import open_benchmark
 from upreid.data.benchmarks.benchmark import PARTS
+from upreid.data.settings import TRACKLET_WORDS
 from upreid.data.sources.recognise import open_source
 from upreid.errors import InputError
 from upreid.synthetic.corpus_folder import GENERATOR
@@ -24,6 +25,7 @@ WITHOUT_EFFECT = {
     "tensorboard",
     "root",
     "split",
+    "tracklets",
     "unlabelled",
     "threads",
     "workers",
@@ -186,6 +188,9 @@ def fingerprints(program: str, flags: dict[str, Any]) -> dict[str, str]:
         found["--data.root"] = labelled(data.get("name", "market1501"), data["root"])
     if "split" in data:
         found["--data.split"] = contents(data["split"])
+    if "tracklets" in data:
+        said = str(data["tracklets"])
+        found["--data.tracklets"] = said if said in TRACKLET_WORDS else contents(said)
     if "unlabelled" in flags:
         found["--unlabelled"] = unlabelled(flags["unlabelled"], 1.0)
     return found
@@ -210,4 +215,4 @@ def contents(path: str) -> str:
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
     except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror}); give an existing split file") from error
+        raise InputError(f"cannot read {path} ({error.strerror}); give an existing file") from error
