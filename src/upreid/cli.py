@@ -74,6 +74,18 @@ COMMANDS: dict[str, Command] = {
         ("encoder",),
         {"ENCODER": "measure retrieval with an encoder, and say how it was measured"},
     ),
+    "extract": Command(
+        "commands.extract",
+        "commands:ExtractConfig",
+        ("encoder", "source", "out"),
+        {"ENCODER SOURCE OUT": "write the features of the images of any source, with their names"},
+    ),
+    "search": Command(
+        "commands.search",
+        "commands:SearchConfig",
+        ("features", "query"),
+        {"FEATURES QUERY...": "find the images that are nearest to some others"},
+    ),
     "diagnose": Command(
         "commands.diagnose",
         "commands:DiagnoseConfig",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from upreid.config.training import ComputeConfig
 from upreid.data.settings import LabelledSet, UnlabelledSet
-from upreid.ranges import Count, Deviation, Epochs, Mean, Pixels, Range, Seed, Share
+from upreid.ranges import Count, Deviation, Epochs, Mean, NotNegative, Pixels, Range, Seed, Share, ShareOrZero
 from upreid.retrieval.settings import Ranking
 from upreid.synthetic.settings import CorpusSettings
 
@@ -118,6 +118,50 @@ class ConvertConfig:
     """Backbone alone: a fine-tuned head is left behind."""
     push: str | None = None
     """Name ORG/NAME in a hub that the model folder is sent to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig(ComputeConfig):
+    """Features of the images of any source, with their names, in one file; the same line goes on after an interruption."""
+
+    encoder: Path
+    """Encoder file that pretrain or finetune wrote."""
+    source: Path
+    """Folder of images, an lmdb, tar archives, or a packed set."""
+    out: Path
+    """File for the features; its name ends in .safetensors or .npz."""
+    batch: Count = 128
+    """Number of images in a forward pass."""
+    flip: bool = False
+    """Features as the mean over an image and its mirror image."""
+    neck: Literal["after", "before"] = "after"
+    """Side of the BNNeck from which features are taken, where the encoder has one."""
+    unreadable_share: ShareOrZero = 0.01
+    """Share of images that may be unreadable; above it the program stops, below it they are left out and named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(ComputeConfig):
+    """Search for images among the features that extract made: the nearest ones, as JSON and as a page with pictures."""
+
+    features: Path
+    """File of features that extract wrote."""
+    query: tuple[Path, ...]
+    """Images to search for, or folders of them."""
+    encoder: Path
+    """Encoder that the features were made with; another one is refused."""
+    top: Count = 10
+    """Number of entries to list for each query."""
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    """Distance between features: cosine or Euclidean."""
+    threshold: NotNegative | None = None
+    """Largest distance of an entry that counts; a query without any is said not to be here."""
+    out: Path | None = None
+    """JSON file for what was found."""
+    page: Path | None = None
+    """HTML page with the pictures of queries and of what was found for them."""
+    source: Path | None = None
+    """Place of the images for the page, where they have moved since their features were made."""
 
 
 @dataclass(frozen=True, kw_only=True)

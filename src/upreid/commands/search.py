@@ -1,0 +1,105 @@
+"""`upreid search`: which images of a source are nearest to some others, by features that `upreid extract` made."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from upreid.config.commands import SearchConfig
+from upreid.data.records import Record
+from upreid.data.sources.recognise import open_source
+from upreid.errors import InputError
+from upreid.inference import extract, load_encoder
+from upreid.retrieval.feature_file import FeatureFile, read_features
+from upreid.retrieval.ranked_page import PAGE_MARK, render, thumbnail
+from upreid.retrieval.search import Nearest, search
+from upreid.runtime.compute import settle
+from upreid.runtime.console import say
+from upreid.runtime.figures import require_pages
+from upreid.runtime.files import check_target, json_with, write_text
+
+
+def run(config: SearchConfig) -> None:
+    """Search, print, and save where `out` and `page` say."""
+    if config.out:
+        check_target(config.out, "--out", json_with("queries"))
+    if config.page:
+        check_target(config.page, "--page", lambda text: PAGE_MARK in text)
+        require_pages("pages (--page)", "jinja2")
+    compute = settle(config.device, config.threads, config.workers, workers_wanted=0, prefix="--")
+    torch.set_num_threads(compute.threads)
+    gallery = read_features(config.features)
+    encoder = load_encoder(config.encoder, compute.device)
+    facts = gallery.facts
+    if encoder.sha256 != facts.encoder_sha256:
+        raise InputError(
+            f"{config.features} was made by another encoder ({facts.encoder}, {facts.encoder_sha256[:12]}) than "
+            f"{config.encoder} ({encoder.sha256[:12]}), and their features cannot be compared; give that one"
+        )
+    records = [record for path in config.query for record in queries_at(path)]
+    how = {"flip": facts.flip, "neck": "before" if facts.neck == "before" else "after"}
+    query = extract(encoder, records, workers=compute.workers, quiet=True, **how).features
+    found = search(query, gallery.features, k=config.top, metric=config.metric)
+    result = result_of(config, gallery, records, found)
+    text = json.dumps(result, indent=2)
+    print(text)
+    if config.out:
+        write_text(config.out, text + "\n")
+        say(f"written to {config.out}")
+    if config.page:
+        write_text(config.page, page_of(config, gallery, records, result))
+        say(f"page: {config.page}")
+
+
+def queries_at(path: Path) -> list[Record]:
+    """Return the queries that a path names: an image, or all images of a source."""
+    if path.is_file() and path.suffix != ".tar":
+        return [Record(path=path)]
+    source = open_source(path)
+    if not len(source):
+        raise InputError(f"there are no images in {path}; give an image, or a folder that holds some")
+    return [Record(path=Path(source.name(index)), source=source, index=index) for index in range(len(source))]
+
+
+def result_of(config: SearchConfig, gallery: FeatureFile, records: Sequence[Record], found: Nearest) -> dict[str, Any]:
+    """Say what was found for each query, nearest first; nothing beyond the threshold counts."""
+    limit = float("inf") if config.threshold is None else config.threshold
+    queries = []
+    for record, places, distances in zip(records, found.places.tolist(), found.distances.tolist(), strict=True):
+        near = [
+            {"rank": rank, "name": gallery.names[place], "distance": round(distance, 6)}
+            for rank, (place, distance) in enumerate(zip(places, distances, strict=True), 1)
+            if distance <= limit
+        ]
+        queries.append({"query": str(record.path), "found": near, "is_here": bool(near)})
+    return {
+        "protocol": {
+            "features": str(config.features),
+            "entries": len(gallery.names),
+            "encoder_sha256": gallery.facts.encoder_sha256,
+            "metric": config.metric,
+            "threshold": config.threshold,
+            "top": config.top,
+        },
+        "queries": queries,
+    }
+
+
+def page_of(config: SearchConfig, gallery: FeatureFile, records: Sequence[Record], result: dict[str, Any]) -> str:
+    """Return a self-contained page with the pictures of queries and of what was found for them."""
+    root = config.source or Path(gallery.facts.source)
+    source = open_source(root)
+    places = {source.name(index): index for index in range(len(source))}
+    rows = []
+    for record, one in zip(records, result["queries"], strict=True):
+        strange = [entry["name"] for entry in one["found"] if entry["name"] not in places]
+        if strange:
+            raise InputError(f"{root} has no image {strange[0]}; give the source of the features with --source")
+        pictures = [
+            (entry, thumbnail(Record(path=Path(entry["name"]), source=source, index=places[entry["name"]])))
+            for entry in one["found"]
+        ]
+        rows.append({"query": thumbnail(record), "name": one["query"], "found": pictures})
+    return render("search.html", rows=rows, protocol=result["protocol"])
