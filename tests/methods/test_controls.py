@@ -53,7 +53,7 @@ def test_the_classifier_of_positions_equals_its_slow_twin_and_looks_at_one_patch
     )
     assert not others[0, 0, :, 0, 1].any()
     weighed = CONTROLS["position"].loss(
-        query, query, torch.arange(3), **how, weights=torch.tensor([0.0, 1.0, 0.0]).double()
+        query, query, torch.arange(3), **how, weights=torch.tensor([0.0, 3.0, 0.0]).double()
     )
     torch.testing.assert_close(weighed, CONTROLS["position"].loss(query[1:2], query, torch.arange(1), **how))
 

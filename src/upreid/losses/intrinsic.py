@@ -10,7 +10,7 @@ signature, and so do the controls in `CONTROLS`:
 - `own` is the place of each query image among the `images`, [batch].
 - `hardest` is the number of most similar negatives that each patch keeps; None keeps all.
 - `columns` is the number of columns of the patch grid, whose patches are numbered along the rows.
-- `weights` are those of the images in the mean; by default all count alike.
+- `weights` are factors on the losses of the images, of mean 1 over the whole batch; by default all count alike.
 
 All vectors have unit length.
 """
@@ -179,7 +179,7 @@ def rank_first(
     temperature: float,
     weights: Float[Tensor, " batch"] | None,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of ranking the positive above the others, averaged over patches; 0 where no image has a weight."""
+    """Cross-entropy of ranking the positive above the others, averaged over patches."""
     logits = (torch.cat([positive, others], dim=2) / temperature).flatten(0, 1)
     return averaged(logits, logits.new_zeros(len(logits), dtype=torch.long), weights)
 
@@ -187,11 +187,11 @@ def rank_first(
 def averaged(
     logits: Float[Tensor, "rows classes"], classes: Int64[Tensor, " rows"], weights: Float[Tensor, " batch"] | None
 ) -> Float[Tensor, ""]:
-    """Cross-entropy, averaged over the patches of each image, then over images by their weights."""
+    """Cross-entropy, averaged over the patches of each image, then, times their weights, over images."""
     if weights is None:
         return F.cross_entropy(logits, classes)
     losses = F.cross_entropy(logits, classes, reduction="none").view(len(weights), -1).mean(dim=1)
-    return (weights * losses).sum() / weights.sum().clamp(min=1)
+    return (weights * losses).mean()
 
 
 def position(

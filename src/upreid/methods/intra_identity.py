@@ -230,7 +230,7 @@ class IntraIdentity(nn.Module):
     ) -> dict[str, Float[Tensor, ""]]:
         """Return the named losses of the terms that are on, unweighted, for one part of the batch.
 
-        `counts` are the weights of this rank's images in the mean of the patch term; by default all count alike.
+        `counts` are factors on this rank's images in the patch term, of mean 1 over all ranks; by default all count alike.
         """
         losses: dict[str, Tensor] = {}
         if self.consistency is not None and targets.originals is not None:

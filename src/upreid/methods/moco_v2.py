@@ -204,6 +204,7 @@ class MocoV2(Method):
         for third in others:
             losses["third_view"] = info_nce(third, targets.keys[own], past, temperature=self.temperature)
         counts = overlap.counts if (overlap := self.intra_identity.overlap(batch)) else None
+        counts = None if counts is None else counts / gather(counts, self.world).mean().clamp(min=1e-6)
         return losses | self.intra_identity.losses(query, query_patches, targets.intra_identity, rows, past, counts)
 
     def weights(self, step: int) -> Mapping[str, float]:
