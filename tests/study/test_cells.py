@@ -35,7 +35,9 @@ def digests(**change: Any) -> dict[str, str]:
 def test_every_cell_of_a_shipped_grid_has_a_command_line_that_its_program_reads(name: str, tmp_path: Path) -> None:
     grid = read_grid(name)
     cells = cells_of(grid)
-    assert len({cell.name for cell in cells}) == len({cell.digest for cell in cells}) == len(cells)
+    assert len({cell.name for cell in cells}) == len(cells)
+    if all(corpus.is_rendered for corpus in grid.corpora.values()):  # what folders are is known when there are paths
+        assert len({cell.digest for cell in cells}) == len(cells)
     check_lines(grid, cells, StudyFolder(tmp_path), CPU)
 
 

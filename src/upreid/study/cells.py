@@ -158,8 +158,7 @@ def identity_of(corpus: Corpus) -> dict[str, Any]:
     if corpus.is_rendered:
         settings = {"seed": corpus.seed, "identities": corpus.identities, "flags": corpus.flags}
         return {**settings, "generator": GENERATOR}
-    if corpus.root is None:  # a shipped grid may leave paths to the command line
-        return {"name": corpus.name}
+    assert corpus.root is not None, "a folder without a path has no identity; with_paths refuses it first"
     if corpus.name is not None:
         return {"labelled": labelled(corpus.name, corpus.root)}
     return {"images": unlabelled(corpus.root, corpus.cfs_share or 1.0)}
