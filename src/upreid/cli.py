@@ -74,6 +74,12 @@ COMMANDS: dict[str, Command] = {
         ("encoder",),
         {"ENCODER": "measure retrieval with an encoder, and say how it was measured"},
     ),
+    "export": Command(
+        "commands.export",
+        "commands:ExportConfig",
+        ("encoder", "out"),
+        {"ENCODER OUT.onnx --for PROGRAM": "write an encoder as an ONNX file that a tracker loads"},
+    ),
     "extract": Command(
         "commands.extract",
         "commands:ExtractConfig",

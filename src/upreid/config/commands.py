@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+import tyro
+
 from upreid.config.training import ComputeConfig
 from upreid.data.settings import LabelledSet, UnlabelledSet
 from upreid.ranges import Count, Deviation, Epochs, Mean, NotNegative, Pixels, Range, Seed, Share, ShareOrZero
@@ -118,6 +120,23 @@ class ConvertConfig:
     """Backbone alone: a fine-tuned head is left behind."""
     push: str | None = None
     """Name ORG/NAME in a hub that the model folder is sent to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Export an encoder as one ONNX file: weights inside, height and width fixed, the batch free."""
+
+    encoder: Path
+    """Encoder file that pretrain or finetune wrote, or the folder of a run or of a model."""
+    out: Path
+    """File to write; its name ends in .onnx."""
+    for_: Annotated[Literal["plain", "plain-normalised", "boxmot", "ultralytics"], tyro.conf.arg(name="for")] = "plain"
+    """Program that is to load the file. It decides what the graph is given: plain and ultralytics give RGB from 0 to 1,
+    boxmot RGB normalised by ImageNet's statistics, plain-normalised RGB normalised by the encoder's own."""
+    neck: Literal["after", "before"] = "after"
+    """Side of the BNNeck from which features are taken, where the encoder has one."""
+    half: bool = False
+    """Weights and arithmetic in half precision; input and output stay in single precision."""
 
 
 @dataclass(frozen=True, kw_only=True)

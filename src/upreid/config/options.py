@@ -24,7 +24,7 @@ class Option:
     @property
     def flag(self) -> str:
         """Return the flag, such as `--optim.weight-decay`."""
-        return f"--{self.path.replace('_', '-')}"
+        return f"--{self.path.rstrip('_').replace('_', '-')}"  # a name that is a word of Python's has `_` after it
 
     @property
     def negation(self) -> str:

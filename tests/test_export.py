@@ -1,0 +1,210 @@
+"""`upreid export`: what each program will feed a file, and that it computes the encoder's features from it."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from upreid.cli import main
+from upreid.models.encoder import Encoder, load_encoder, save_encoder, skeleton
+from upreid.models.header import EncoderHeader
+from upreid.models.heads import HeadSettings
+from upreid.models.onnx_file import BATCHES, CONTRACTS, IMAGENET, Contract, Graph
+
+LUPERSON = {"mean": (0.3525, 0.3106, 0.3140), "std": (0.2660, 0.2522, 0.2505)}
+RESNET = EncoderHeader(backbone="resnet18", channels=8, last_stride=1, height=64, width=32, **LUPERSON)
+VIT = EncoderHeader(backbone="vit_tiny_patch16_224", height=64, width=32, channels=None, last_stride=None, **LUPERSON)
+TRANSREID = HeadSettings(name="transreid", cameras=(1, 2), camera_weight=3.0, jigsaw=True)
+ENCODERS = {
+    "resnet": RESNET,
+    "bot": replace(RESNET, head=HeadSettings(name="bnneck")),
+    "mgn": replace(RESNET, height=96, head=HeadSettings(name="mgn", embed_dim=16)),
+    "vit": VIT,
+    "transreid": replace(VIT, head=TRANSREID),
+}
+
+
+def made(header: EncoderHeader) -> Encoder:
+    torch.manual_seed(0)
+    encoder = skeleton(header)
+    images = torch.randn(8, 3, header.height, header.width)
+    encoder.train()(images, torch.ones(8, dtype=torch.long) if header.head == TRANSREID else None)
+    return encoder.eval()
+
+
+def saved(folder: Path, name: str = "resnet") -> Path:
+    save_encoder(folder / f"{name}.safetensors", made(ENCODERS[name]))
+    return folder / f"{name}.safetensors"
+
+
+def exported(folder: Path, name: str, *flags: str) -> Path:
+    out = folder / f"{name}.onnx"
+    assert main(["export", str(saved(folder, name)), str(out), *flags]) == 0
+    return out
+
+
+def crops(count: int, seed: int = 0) -> list[np.ndarray]:
+    """Crops of a tracker's, each of another size: blue, green, red."""
+    numbers = np.random.default_rng(seed)
+    return [
+        numbers.integers(0, 256, (90 + 7 * at, 41 + 3 * at, 3), dtype=np.uint8).astype(np.uint8) for at in range(count)
+    ]
+
+
+def shrunk(crop: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """RGB from 0 to 1, shrunk as trackers do it: bilinear, without antialiasing."""
+    pixels = torch.from_numpy(crop[:, :, ::-1].copy()).permute(2, 0, 1)[None].float()
+    return F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)[0] / 255
+
+
+def as_boxmot(path: Path, frames: list[np.ndarray]) -> Tensor:
+    """A minimal reader, by BoxMOT's contract: ImageNet's normalisation outside, `images`, the first output."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    assert (given.name, given.shape[0], given.type) == ("images", "batch", "tensor(float)")
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
+    batch = torch.stack([(shrunk(crop, tuple(given.shape[2:])) - mean) / std for crop in frames])
+    return torch.from_numpy(session.run(None, {"images": batch.numpy()})[0])
+
+
+def as_ultralytics(path: Path, frames: list[np.ndarray]) -> Tensor:
+    """A minimal reader, by Ultralytics' contract: RGB from 0 to 1, height and width of the graph."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    assert all(isinstance(size, int) for size in given.shape[1:])
+    batch = torch.stack([shrunk(crop, tuple(given.shape[2:])) for crop in frames])
+    return torch.from_numpy(session.run(None, {given.name: batch.numpy()})[0])
+
+
+def right(encoder: Encoder, frames: list[np.ndarray]) -> Tensor:
+    """The features of the same pixels, normalised as the encoder wants them."""
+    header = encoder.header
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (header.mean, header.std))
+    batch = torch.stack([(shrunk(crop, (header.height, header.width)) - mean) / std for crop in frames])
+    with torch.no_grad():
+        return encoder(batch)
+
+
+@pytest.mark.parametrize("name", ["resnet", pytest.param("vit", marks=pytest.mark.slow)])
+def test_a_file_for_boxmot_gives_boxmot_the_right_features(name: str, tmp_path: Path) -> None:
+    path = exported(tmp_path, name, "--for", "boxmot")
+    alone = tmp_path / "elsewhere" / "weights.onnx"
+    alone.parent.mkdir()
+    shutil.copy(path, alone)  # the weights are inside
+    frames, encoder = crops(3), load_encoder(tmp_path / f"{name}.safetensors")
+    expected = right(encoder, frames)
+    torch.testing.assert_close(as_boxmot(alone, frames), expected, rtol=1e-3, atol=1e-4)
+    about = json.loads((tmp_path / f"{name}.onnx.metadata.json").read_text())
+    assert (about["img_size"], about["preprocess"], about["dynamic_batch"]) == ([64, 32], "resize", True)
+    # without the operation before the network, what BoxMOT gives would be taken for the encoder's own normalisation
+    wrong = Graph(encoder, CONTRACTS["plain-normalised"]).eval()
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
+    with torch.no_grad():
+        features = wrong(torch.stack([(shrunk(crop, (64, 32)) - mean) / std for crop in frames]))
+    assert not torch.allclose(features, expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet", "vit"])
+def test_a_file_for_ultralytics_normalises_inside(name: str, tmp_path: Path) -> None:
+    path = exported(tmp_path, name, "--for", "ultralytics")
+    frames = crops(4)
+    expected = right(load_encoder(tmp_path / f"{name}.safetensors"), frames)
+    torch.testing.assert_close(as_ultralytics(path, frames), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_head_has_the_features_of_torch_in_every_batch(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import onnx
+
+    path = exported(tmp_path, name)
+    said = capsys.readouterr()
+    props = {prop.key: prop.value for prop in onnx.load(str(path)).metadata_props}
+    parity = json.loads(props["parity"])
+    assert set(parity) == {str(batch) for batch in BATCHES}
+    assert all(found["largest_difference"] < 1e-4 for found in parity.values())
+    assert props["input"].startswith("RGB from 0 to 1")
+    assert json.loads(props["mean"]) == list(LUPERSON["mean"])
+    assert (props["cameras"] == "left out") == (name == "transreid") == ("embeds cameras" in said.err)
+    frames = crops(2)
+    if name != "transreid":
+        expected = right(load_encoder(tmp_path / f"{name}.safetensors"), frames)
+        torch.testing.assert_close(as_ultralytics(path, frames), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_half_precision_keeps_the_direction_of_the_features(tmp_path: Path) -> None:
+    for name in ("whole", "half"):
+        (tmp_path / name).mkdir()
+    whole, half = exported(tmp_path / "whole", "resnet"), exported(tmp_path / "half", "resnet", "--half")
+    assert half.stat().st_size < 0.7 * whole.stat().st_size
+    frames = crops(3)
+    cosine = F.cosine_similarity(as_ultralytics(half, frames), as_ultralytics(whole, frames))
+    assert (cosine > 0.999).all()
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.name)
+def test_the_graph_turns_what_is_given_into_what_the_encoder_wants(contract: Contract) -> None:
+    encoder = made(RESNET)
+    pixels = torch.rand(2, 3, 64, 32)
+    own = [torch.tensor(values).view(3, 1, 1) for values in (RESNET.mean, RESNET.std)]
+    imagenet = [torch.tensor(values).view(3, 1, 1) for values in IMAGENET]
+    given = {
+        "pixels": pixels,
+        "imagenet": (pixels - imagenet[0]) / imagenet[1],
+        "own": (pixels - own[0]) / own[1],
+    }
+    with torch.no_grad():
+        expected = encoder((pixels - own[0]) / own[1])
+        found = Graph(encoder, contract).eval()(given[contract.given])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("out", "flags", "words"),
+    [
+        ("market_veri.onnx", ["--for", "boxmot"], ["veri", "another name"]),
+        ("a_lmbn.onnx", ["--for", "boxmot"], ["lmbn"]),
+        ("a.pt", [], [".onnx"]),
+        ("a.onnx", ["--for", "boxmo"], ["--for", "boxmo"]),
+    ],
+)
+def test_a_bad_name_or_program_is_refused_in_one_line(
+    out: str, flags: list[str], words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(saved(tmp_path)), str(tmp_path / out), *flags]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("upreid: error:")]
+    assert len(lines) == 1
+    assert all(word in lines[0] for word in words), lines[0]
+    assert not (tmp_path / out).exists()
+
+
+def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.onnx").write_text("mine")
+    assert main(["export", str(saved(tmp_path)), str(tmp_path / "mine.onnx")]) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert (tmp_path / "mine.onnx").read_text() == "mine"
+
+
+def test_a_missing_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import importlib.util
+
+    kept = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "onnx" else kept(name, *rest))
+    assert main(["export", str(saved(tmp_path)), str(tmp_path / "a.onnx")]) == 2
+    assert "pip install 'upreid[export]'" in capsys.readouterr().err
