@@ -80,6 +80,12 @@ COMMANDS: dict[str, Command] = {
         ("encoder", "out"),
         {"ENCODER OUT.onnx --for PROGRAM": "write an encoder as an ONNX file that a tracker loads"},
     ),
+    "transfer": Command(
+        "commands.transfer",
+        "commands:TransferConfig",
+        ("encoders",),
+        {"ENCODER... --data SET=ROOT...": "evaluate encoders on sets that they were not fine-tuned on, in one table"},
+    ),
     "extract": Command(
         "commands.extract",
         "commands:ExtractConfig",

@@ -56,7 +56,7 @@ def check_files(config: EvaluateConfig) -> None:
         require_pages("pages (--page)", "jinja2")
 
 
-def check_settings(config: EvaluateConfig, labelled: Benchmark) -> None:
+def check_settings(config: Ranking, labelled: Benchmark) -> None:
     """Refuse what cannot be evaluated, and settings that would be ignored."""
     check_ranking(config, labelled)
     refuse_faults(labelled, trains=False, same_camera=config.same_camera)

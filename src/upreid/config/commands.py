@@ -87,6 +87,24 @@ class EvaluateConfig(Ranking, ComputeConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransferConfig(Ranking, ComputeConfig):
+    """Retrieval with several encoders on several labelled sets, in one table that marks each encoder's own set."""
+
+    encoders: tuple[Path, ...]
+    """Encoder files, or folders of runs."""
+    data: tuple[str, ...]
+    """Labelled sets to evaluate on, each as NAME=ROOT, such as market1501=data/market1501."""
+    out: Path | None = None
+    """JSON file for all numbers and their protocols."""
+    format: Literal["markdown", "latex"] = "markdown"
+    """Format of the printed table: Markdown or LaTeX."""
+    metrics: tuple[Literal["mAP", "mAP_trapezoid", "rank1", "rank5", "rank10", "mINP"], ...] = ("mAP", "rank1")
+    """Numbers of a cell of the table, in this order."""
+    batch: Count = 128
+    """Number of images in a forward pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConvertConfig:
     """Convert weights: those of another program into an encoder file, or an encoder into what another program loads."""
 
