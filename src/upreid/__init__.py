@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from upreid.data.benchmarks import read_benchmark
     from upreid.inference import ImageEncoder, ImageFeatures, extract, load_encoder
     from upreid.methods.method import Method
+    from upreid.retrieval.jaccard import jaccard_distances
     from upreid.retrieval.metrics import evaluate_features
     from upreid.retrieval.rerank import rerank
     from upreid.training.launch import fit
@@ -20,6 +21,7 @@ __all__ = [
     "evaluate_features",
     "extract",
     "fit",
+    "jaccard_distances",
     "load_encoder",
     "read_benchmark",
     "rerank",
@@ -32,6 +34,7 @@ HOMES = {
     "evaluate_features": "upreid.retrieval.metrics",
     "extract": "upreid.inference",
     "fit": "upreid.training.launch",
+    "jaccard_distances": "upreid.retrieval.jaccard",
     "load_encoder": "upreid.inference",
     "read_benchmark": "upreid.data.benchmarks",
     "rerank": "upreid.retrieval.rerank",

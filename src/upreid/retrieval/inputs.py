@@ -40,11 +40,25 @@ def as_feature_pair(
     total = {"query": len(query), "gallery": len(gallery)}
     for what in zeros:
         if zeros == total or (zeros[what] and metric == "cosine"):
-            raise InputError(
-                f"{zeros[what]} of {total[what]} {what} features are zero (shorter than {SHORTEST:g}) and have no direction; "
-                "look for what the encoder does to these images"
-            )
+            raise without_direction(zeros[what], total[what], what)
     return query, gallery
+
+
+def as_directions(values: ArrayLike | Tensor, what: str) -> NDArray[np.float32]:
+    """Return features [images, dim] that can be compared by cosine; InputError for what `as_feature_pair` refuses."""
+    features = as_features(values, what)
+    zeros = count_zeros(features, what)
+    if zeros:
+        raise without_direction(zeros, len(features), what)
+    return features
+
+
+def without_direction(zeros: int, total: int, what: str) -> InputError:
+    """Return the error for features that are zero."""
+    return InputError(
+        f"{zeros} of {total} {what} features are zero (shorter than {SHORTEST:g}) and have no direction; "
+        "look for what the encoder does to these images"
+    )
 
 
 def as_features(values: ArrayLike | Tensor, what: str) -> NDArray[np.float32]:

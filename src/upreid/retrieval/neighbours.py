@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from upreid.runtime.console import progress
+from upreid.runtime.console import Watch, progress
 
 Integers = NDArray[np.integer]
 TILE = 512
@@ -81,14 +81,16 @@ def images_of(query: NDArray[np.float32], gallery: NDArray[np.float32], *, metri
     return Images(features=features, squared_lengths=squared_lengths, count=count)
 
 
-def neighbours(images: Images, k: int, *, quiet: bool = False) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def neighbours(
+    images: Images, k: int, *, quiet: bool = False, watch: Watch | None = None
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the `k` nearest images of each, itself included, nearest first [images, k], and the distance of the farthest.
 
     Of equal distances the lower index comes first. Of fewer than `k` images all are given.
     """
     ranked = np.empty((images.count, min(k, images.count)), dtype=np.int32)
     farthest = np.empty(images.count, dtype=np.float32)
-    with progress("neighbours", images.count, "images", quiet=quiet) as meter:
+    with progress("neighbours", images.count, "images", quiet=quiet, watch=watch) as meter:
         for first in range(0, images.count, TILE):
             distances = images.distances(first)
             ranked[first : first + TILE] = in_order(images, first, candidates(distances, k + SPARE).numpy())[:, :k]

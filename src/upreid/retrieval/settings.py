@@ -1,10 +1,10 @@
 """How features are made and compared: torch-free, so that the command line is built from it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from upreid.errors import InputError
-from upreid.ranges import Count, ShareOrZero
+from upreid.ranges import Count, Range, ShareOrZero
 
 METRIC_LABELS = {
     "mAP": "mAP",
@@ -54,3 +54,30 @@ def check_reranking(k1: int, k2: int, lambda_value: float, *, prefix: str = "") 
     if not 0 <= lambda_value <= 1:
         name = f"{prefix}lambda-value" if prefix else "lambda_value"
         raise InputError(f"{name} {lambda_value}: expected 0 (Jaccard distance alone) to 1 (original distance alone)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clustering:
+    """Clusters of images by density: DBSCAN on k-reciprocal Jaccard distances."""
+
+    eps: Annotated[float, Range(above=0, most=0.999)] = 0.6
+    """Jaccard distance, between 0 and 1, up to which two images are neighbours."""
+    min_samples: Count = 4
+    """Number of neighbours, the image itself included, that make an image the core of a cluster."""
+    k1: Count = 30
+    """Number of nearest images, the image itself included, that must be mutual."""
+    k2: Count = 6
+    """Number of nearest images, the image itself included, over which an encoding is averaged."""
+
+
+def check_clustering(eps: float, min_samples: int, k1: int, k2: int, *, prefix: str = "") -> None:
+    """Refuse settings of clustering that mean nothing; `prefix`: what stands before their names where a user writes them."""
+    if not 0 < eps < 1:
+        raise InputError(f"{prefix}eps {eps:g}: expected a Jaccard distance between 0 and 1, such as 0.6")
+    for name, number in {"min-samples" if prefix else "min_samples": min_samples, "k1": k1, "k2": k2}.items():
+        if number < 1:
+            raise InputError(f"{prefix}{name} {number}: expected a number of images, at least 1")
+    if k2 > k1:
+        raise InputError(
+            f"{prefix}k2 {k2} exceeds {prefix}k1 {k1}; average over fewer neighbours than are encoded, such as 30 and 6"
+        )

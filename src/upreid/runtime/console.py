@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 SECONDS_BETWEEN_LINES = 10.0
+Watch = Callable[[str, int, int], None]
+"""Is told what is going on, how much of it is done and how much there is; what it raises ends the work."""
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -64,6 +66,19 @@ class Meter:
         return (self.total - self.done) / max(self.rate(), 1e-9)
 
 
+class WatchedMeter(Meter):
+    """For a caller that shows progress in its own way."""
+
+    def __init__(self, what: str, total: int, unit: str, done: int, watch: Watch) -> None:
+        super().__init__(total, unit, done)
+        self.what, self.watch = what, watch
+
+    def advance(self, amount: int = 1, note: str | None = None) -> None:
+        """Count, and tell the caller."""
+        super().advance(amount, note)
+        self.watch(self.what, self.done, self.total)
+
+
 class LineMeter(Meter):
     """For logs and pipes: a line every ten seconds and one at the end."""
 
@@ -101,9 +116,13 @@ class BarMeter(Meter):
 
 
 @contextmanager
-def progress(what: str, total: int, unit: str, *, done: int = 0, quiet: bool = False) -> Iterator[Meter]:
-    """Show how far `what` has come: a bar on a terminal, lines elsewhere, nothing where `quiet`."""
-    if quiet:
+def progress(
+    what: str, total: int, unit: str, *, done: int = 0, quiet: bool = False, watch: Watch | None = None
+) -> Iterator[Meter]:
+    """Show how far `what` has come: a bar on a terminal, lines elsewhere, nothing where `quiet`; or tell `watch` instead."""
+    if watch is not None:
+        yield WatchedMeter(what, total, unit, done, watch)
+    elif quiet:
         yield Meter(total, unit, done)
     elif console.is_terminal and sys.stderr.isatty():
         text = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
