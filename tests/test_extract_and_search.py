@@ -87,7 +87,8 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bytes(
     encoder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(program, "PART", 10)
-    whole = extracted(encoder, pictures, tmp_path / "whole.safetensors").read_bytes()
+    flags = ["--batch", "5"]
+    whole = extracted(encoder, pictures, tmp_path / "whole.safetensors", *flags).read_bytes()
     kept, calls = program.save_features, []
 
     def save(path: Path, file: Any) -> None:
@@ -98,14 +99,14 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bytes(
 
     monkeypatch.setattr(program, "save_features", save)
     out = tmp_path / "part.safetensors"
-    assert main(["extract", str(encoder), str(pictures), str(out), *HERE]) == 130
+    assert main(["extract", str(encoder), str(pictures), str(out), *HERE, *flags]) == 130
     assert not out.exists()
     monkeypatch.setattr(program, "save_features", kept)
     capsys.readouterr()
-    assert extracted(encoder, pictures, out).read_bytes() == whole
+    assert extracted(encoder, pictures, out, *flags).read_bytes() == whole
     assert "going on: 2 of 4 parts are there" in capsys.readouterr().err
     assert not list(tmp_path.glob(".part*"))
-    extracted(encoder, pictures, out)
+    extracted(encoder, pictures, out, *flags)
     assert "is there already" in capsys.readouterr().err
 
 

@@ -1,7 +1,7 @@
 """`upreid extract`: the features of a source's images, with their names, in one file.
 
-The images are encoded in parts of `PART` images, each written as soon as it is there, so that the same line goes on after an
-interruption. Under torchrun the ranks share the parts. The bits are those of one process that was never stopped.
+The images are encoded in parts of about `PART` images, whole batches, each written as soon as it is there, so that the same line
+goes on after an interruption. Under torchrun the ranks share the parts. The bits are those of one process that was never stopped.
 """
 
 import json
@@ -36,7 +36,7 @@ from upreid.runtime.faults import errors_of_one_rank
 from upreid.runtime.files import write_text
 
 PART = 8192
-"""Number of images between two saves."""
+"""Number of images between two saves, at most."""
 
 
 def run(config: ExtractConfig) -> None:
@@ -116,9 +116,9 @@ def encode_parts(
     world: World,
 ) -> None:
     """Encode this rank's parts that are not there yet."""
-    count = -(-len(source) // PART)
-    own = range(world.rank, count, world.size)
-    spans = {number: range(number * PART, min((number + 1) * PART, len(source))) for number in own}
+    size = part_size(config)
+    own = range(world.rank, -(-len(source) // size), world.size)
+    spans = {number: range(number * size, min((number + 1) * size, len(source))) for number in own}
     done = [number for number in own if part_file(parts, number).is_file()]
     ledger = SkipLedger(len(source), config.unreadable_share)
     images = SourceImages(source, encoder.preprocess)
@@ -158,9 +158,14 @@ def encode_parts(
             )
 
 
+def part_size(config: ExtractConfig) -> int:
+    """Return the number of images in a part: whole batches, so that each image is encoded among the same others as in one go."""
+    return max(PART // config.batch, 1) * config.batch
+
+
 def finish(config: ExtractConfig, parts: Path, total: int) -> None:
     """Join the parts, and put them away."""
-    file = joined([read_features(part_file(parts, number)) for number in range(-(-total // PART))])
+    file = joined([read_features(part_file(parts, number)) for number in range(-(-total // part_size(config)))])
     skipped = file.facts.skipped
     if len(skipped) > config.unreadable_share * total:
         raise DataError(

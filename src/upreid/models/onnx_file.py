@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from upreid.errors import InputError
+from upreid.errors import InputError, RunError
 from upreid.models.encoder import Encoder
 from upreid.runtime.files import sha256, write_aside, write_text
 
@@ -27,6 +27,8 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation by which BoxMOT normalises every crop."""
 BATCHES = (1, 2, 7)
 """Batches in which a file is compared with PyTorch; an example of one image would freeze the batch."""
+LEAST_COSINE = 0.999
+"""Cosine of a file's features and PyTorch's below which the file is not written."""
 Neck = Literal["after", "before"]
 
 
@@ -118,9 +120,10 @@ def check_name(path: Path, contract: Contract) -> None:
 def write_onnx(
     path: Path, encoder: Encoder, contract: Contract, *, neck: Neck = "after", half: bool = False
 ) -> dict[str, Any]:
-    """Write an encoder for a program, and return how far the file's features are from PyTorch's, by batch.
+    """Write an encoder for a program, and return how far the file's features are from PyTorch's in single precision, by batch.
 
-    Raises InputError for a name that misleads the program, and where the extra `export` is not installed.
+    Raises InputError for a name that misleads the program, and where the extra `export` is not installed; RunError where the
+    features differ: then nothing is written.
     """
     check_name(path, contract)
     require_export()
@@ -142,7 +145,10 @@ def write_onnx(
             )
         assert program is not None
         program.save(str(aside), external_data=False)
-        parity = measure_parity(aside, graph, contract, header.height, header.width)
+        parity = measure_parity(
+            aside, Graph(encoder, contract, neck=neck).eval(), contract, header.height, header.width
+        )
+        check_parity(path, parity, half=half)
         model = onnx.load(str(aside))
         props = facts(encoder, contract, neck, half, parity)
         onnx.helper.set_model_props(model, {name: text(value) for name, value in props.items()})
@@ -198,6 +204,16 @@ def measure_parity(path: Path, graph: Graph, contract: Contract, height: int, wi
             "smallest_cosine": float(F.cosine_similarity(ours, theirs).min()),
         }
     return found
+
+
+def check_parity(path: Path, parity: Mapping[str, Any], *, half: bool) -> None:
+    """Refuse a file whose features are not the encoder's."""
+    worst = min(found["smallest_cosine"] for found in parity.values())
+    if not worst >= LEAST_COSINE:
+        remedy = "export without --half" if half else "report it, with this line and the encoder's header"
+        raise RunError(
+            f"{path} would compute other features than the encoder (cosine {worst:.4f}), and was not written; {remedy}"
+        )
 
 
 def write_sidecar(path: Path, encoder: Encoder) -> None:

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 BLOCK = 65_536
 """Number of gallery entries that are compared at a time."""
+TOGETHER = 256
+"""Number of queries that are compared at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +32,20 @@ def search(
 ) -> Nearest:
     """Find the `k` nearest gallery entries of each query, or all where there are fewer; `metric`: cosine or euclidean.
 
-    Memory beyond the features is queries x (`block` + k) numbers.
+    Memory beyond the features is about `TOGETHER` x (`block` + k) numbers a few times over.
     """
     if metric == "cosine":
         query, gallery = F.normalize(query), F.normalize(gallery)
+    parts = [search_together(part, gallery, k=k, metric=metric, block=block) for part in query.split(TOGETHER)]
+    return Nearest(
+        places=torch.cat([part.places for part in parts]), distances=torch.cat([part.distances for part in parts])
+    )
+
+
+def search_together(
+    query: Float[Tensor, "queries dim"], gallery: Float[Tensor, "gallery dim"], *, k: int, metric: str, block: int
+) -> Nearest:
+    """Find the nearest entries of a few queries; for cosine distances all features have unit length."""
     places = torch.empty(len(query), 0, dtype=torch.long)
     distances = torch.empty(len(query), 0)
     for first in range(0, len(gallery), block):
