@@ -142,7 +142,8 @@ def train(checkout: Checkout, name: str, corpus: Path) -> Path:
     """Run a cell from its start."""
     cell, out = CELLS[name], checkout.runs / name
     where = ["--out", str(out), "--train.workers", str(cell.workers), "--train.device", "cpu"]
-    if "auto_precision" in (checkout.source / "src" / "upreid" / "config" / "training.py").read_text():
+    settings = (checkout.source / "src" / "upreid" / "config").glob("*.py")
+    if any("auto_precision" in path.read_text() for path in settings):
         where.append("--train.no-auto-precision")  # single precision, as older revisions have it
     if cell.program == "pretrain":
         data = ["--data.root", str(corpus / "wild")]
