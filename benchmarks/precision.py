@@ -33,7 +33,6 @@ CASES = {
     "MoCo v2, ResNet-18 at 128x64": ("moco-laptop", RESNET18),
     "MoCo v2, ResNet-50 at 128x64, 16 images": ("moco-laptop", RESNET50),
 }
-
 START = ["--init", "random", "--data.name", "market1501"]
 
 
@@ -41,9 +40,7 @@ def step_of(recipe: str, flags: list[object], device: torch.device) -> Work:
     """Build the step of a recipe in the precision that the flags name."""
     flags = [*flags, "--train.no-auto-precision"]
     if recipe == "laptop-bot":
-        return finetuning(
-            read(FinetuneConfig, "finetune", recipe, ["--init", "random", "--data.name", "market1501", *flags]), device
-        )
+        return finetuning(read(FinetuneConfig, "finetune", recipe, [*START, *flags]), device)
     return pretraining(read(MocoV2Config, "pretrain", recipe, flags), device)
 
 

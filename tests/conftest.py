@@ -41,6 +41,23 @@ def paint(folder: Path, count: int, *, height: int = 24, width: int = 12, seed: 
     return folder
 
 
+@pytest.fixture(scope="session", name="paint")
+def paint_as_fixture() -> Callable[..., Path]:
+    """The function that writes small pictures, for tests that choose their own folders."""
+    return paint
+
+
+@pytest.fixture(scope="session")
+def commands_of() -> Callable[[str], list[list[str]]]:
+    """List the command lines of a page of the documents, as words after `upreid`."""
+
+    def commands(page: str) -> list[list[str]]:
+        text = (Path(__file__).parents[1] / "docs" / page).read_text()
+        return [line.split()[1:] for line in text.splitlines() if line.startswith("    upreid ")]
+
+    return commands
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """A folder of 32 small pictures."""

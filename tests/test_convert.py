@@ -102,10 +102,10 @@ def test_timm_and_torchvision_load_a_resnet_and_give_its_features(tmp_path):
         ("timm", timm.create_model("resnet18", num_classes=0)),
         ("torchvision", torchvision.models.resnet18()),
     ):
-        assert convert(tmp_path / "encoder.safetensors", tmp_path / "out.pth", "--to", target) == 0
+        assert convert(tmp_path / "encoder.safetensors", tmp_path / f"{target}.pth", "--to", target) == 0
         if target == "torchvision":
             model.fc = nn.Identity()
-        model.load_state_dict(torch.load(tmp_path / "out.pth", weights_only=True))
+        model.load_state_dict(torch.load(tmp_path / f"{target}.pth", weights_only=True))
         same(encoder, model)
 
 
@@ -290,11 +290,24 @@ def test_a_backbone_with_options_for_vits_only_is_refused():
         create_backbone("resnet18", height=64, width=32, patch_stride=12)
 
 
-def test_every_command_of_the_page_about_weights_runs(tmp_path, monkeypatch):
+def test_a_file_that_may_be_anybodys_is_not_written_over(tmp_path, capsys):
+    mine = tmp_path / "mine.pth"
+    mine.write_bytes(b"mine")
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "lup_r18.pth")
+    source, ours = str(tmp_path / "lup_r18.pth"), str(tmp_path / "ours.safetensors")
+    assert main(["convert", source, ours]) == 0
+    assert main(["convert", source, ours]) == 0  # an encoder file of ours is made anew
+    assert main(["convert", ours, str(mine), "--to", "timm"]) == 2
+    (tmp_path / "notes.safetensors").write_bytes(b"mine")
+    assert main(["convert", source, str(tmp_path / "notes.safetensors")]) == 2
+    assert capsys.readouterr().err.count("may be anybody's") == 2
+    assert mine.read_bytes() == (tmp_path / "notes.safetensors").read_bytes() == b"mine"
+
+
+def test_every_command_of_the_page_about_weights_runs(tmp_path, monkeypatch, commands_of):
     monkeypatch.chdir(tmp_path)
     torch.save(torchvision.models.resnet18().state_dict(), "lup_moco_r18.pth")
-    page = (Path(__file__).parents[1] / "docs" / "weights.md").read_text()
-    lines = [line.split() for line in page.splitlines() if line.startswith("    upreid ")]
+    lines = commands_of("weights.md")
     assert len(lines) == 3
-    for _, *words in lines:
+    for words in lines:
         assert main(words) == 0

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from torch.nn import functional as F
 
 from upreid.cli import main
 from upreid.models.encoder import Encoder, load_encoder, save_encoder, skeleton
+from upreid.models.foreign.statistics import IMAGENET
 from upreid.models.header import EncoderHeader
 from upreid.models.heads import HeadSettings
-from upreid.models.onnx_file import BATCHES, CONTRACTS, IMAGENET, Contract, Graph
+from upreid.models.onnx_file import BATCHES, CONTRACTS, Contract, Graph
 
 LUPERSON = {"mean": (0.3525, 0.3106, 0.3140), "std": (0.2660, 0.2522, 0.2505)}
 RESNET = EncoderHeader(backbone="resnet18", channels=8, last_stride=1, height=64, width=32, **LUPERSON)
@@ -70,7 +72,7 @@ def as_boxmot(path: Path, frames: list[np.ndarray]) -> Tensor:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()
     assert (given.name, given.shape[0], given.type) == ("images", "batch", "tensor(float)")
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET.mean, IMAGENET.std))
     batch = torch.stack([(shrunk(crop, tuple(given.shape[2:])) - mean) / std for crop in frames])
     return torch.from_numpy(session.run(None, {"images": batch.numpy()})[0])
 
@@ -108,7 +110,7 @@ def test_a_file_for_boxmot_gives_boxmot_the_right_features(name: str, tmp_path: 
     assert (about["img_size"], about["preprocess"], about["dynamic_batch"]) == ([64, 32], "resize", True)
     # without the operation before the network, what BoxMOT gives would be taken for the encoder's own normalisation
     wrong = Graph(encoder, CONTRACTS["plain-normalised"]).eval()
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET.mean, IMAGENET.std))
     with torch.no_grad():
         features = wrong(torch.stack([(shrunk(crop, (64, 32)) - mean) / std for crop in frames]))
     assert not torch.allclose(features, expected, rtol=1e-2, atol=1e-2)
@@ -161,7 +163,7 @@ def test_the_graph_turns_what_is_given_into_what_the_encoder_wants(contract: Con
     encoder = made(RESNET)
     pixels = torch.rand(2, 3, 64, 32)
     own = [torch.tensor(values).view(3, 1, 1) for values in (RESNET.mean, RESNET.std)]
-    imagenet = [torch.tensor(values).view(3, 1, 1) for values in IMAGENET]
+    imagenet = [torch.tensor(values).view(3, 1, 1) for values in (IMAGENET.mean, IMAGENET.std)]
     given = {
         "pixels": pixels,
         "imagenet": (pixels - imagenet[0]) / imagenet[1],
@@ -197,6 +199,28 @@ def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path, capsys: pyte
     assert main(["export", str(saved(tmp_path)), str(tmp_path / "mine.onnx")]) == 2
     assert "holds something else" in capsys.readouterr().err
     assert (tmp_path / "mine.onnx").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_every_command_of_the_page_about_trackers_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands_of: Callable[[str], list[list[str]]]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/mine").mkdir(parents=True)
+    saved(Path("runs/mine")).rename("runs/mine/encoder.safetensors")
+    lines = commands_of("trackers.md")
+    assert len(lines) == 3
+    for words in lines:  # each writes over the file of the one before, which is upreid's
+        assert main(words) == 0
+
+
+def test_a_file_beside_the_model_that_is_somebody_elses_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.onnx.metadata.json").write_text("{}")
+    assert main(["export", str(saved(tmp_path)), str(tmp_path / "a.onnx"), "--for", "boxmot"]) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert (tmp_path / "a.onnx.metadata.json").read_text() == "{}"
 
 
 def test_a_missing_package_is_named(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -102,6 +103,7 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bytes(
     assert main(["extract", str(encoder), str(pictures), str(out), *HERE, *flags]) == 130
     assert not out.exists()
     monkeypatch.setattr(program, "save_features", kept)
+    assert "another encoder, source or setting" in error_of(capsys, "extract", encoder, pictures, out, "--batch", "4")
     capsys.readouterr()
     assert extracted(encoder, pictures, out, *flags).read_bytes() == whole
     assert "going on: 2 of 4 parts are there" in capsys.readouterr().err
@@ -122,6 +124,39 @@ def test_what_is_there_is_never_mixed_or_overwritten(
     (tmp_path / "notes.npz").write_text("mine")
     assert "no feature file" in error_of(capsys, "extract", encoder, pictures, tmp_path / "notes.npz")
     assert (tmp_path / "notes.npz").read_text() == "mine"
+
+
+def test_parts_that_are_left_behind_by_a_kill_are_put_away(
+    encoder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program.shutil, "rmtree", lambda _: None)  # as if it were killed before
+    out = extracted(encoder, pictures, tmp_path / "features.safetensors")
+    assert list(tmp_path.glob(".features*"))
+    monkeypatch.undo()
+    extracted(encoder, pictures, out)
+    assert not list(tmp_path.glob(".features*"))
+
+
+def test_every_command_of_the_page_about_searching_runs(
+    encoder: Path,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    commands_of: Callable[[str], list[list[str]]],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/mine").mkdir(parents=True)
+    encoder.rename("runs/mine/encoder.safetensors")
+    pictures.rename("crops")
+    Path("queries").mkdir()
+    shutil.copy("crops/0001.png", "queries/one.png")
+    shutil.copy("crops/0002.png", "query.jpg")  # a picture is known by what it holds
+    lines = commands_of("search.md")
+    assert len(lines) == 3
+    for words in lines:
+        assert main([*words, *HERE]) == 0
+    assert "data:image" in Path("found.html").read_text()
+    assert json.loads(Path("found.json").read_text())["queries"][0]["found"][0]["name"] == "0001.png"
 
 
 def test_unreadable_images_are_left_out_and_named_up_to_a_limit(

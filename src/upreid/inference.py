@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -28,11 +27,10 @@ from upreid.models.heads.parts import Head
 from upreid.retrieval.features import Encode, encode_batches
 from upreid.runtime.console import say
 from upreid.runtime.files import sha256
-from upreid.types import Preprocess
+from upreid.types import Neck, Preprocess
 
 Picture = Image.Image | np.ndarray
 """A picture of Pillow's, or an array [height, width, 3] of 8-bit RGB."""
-Neck = Literal["after", "before"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +55,7 @@ class ImageFeatures:
     """Features of images, with what they are called and how they were made."""
 
     features: Float[Tensor, "images dim"]
-    """In single precision, on the CPU, not scaled to unit length."""
+    """Features in single precision, on the CPU, not scaled to unit length."""
     names: tuple[str, ...]
     """Name of each image in its source."""
     people: tuple[int | None, ...]
@@ -178,7 +176,9 @@ def extract(
     ledger = SkipLedger(len(images), unreadable_share if isinstance(source, Source) else 0.0)
 
     def batches() -> Iterator[Tensor]:
-        for pixels, skipped in make_loader(images, batch_size=batch, workers=workers, collate=collate_inputs):
+        for pixels, skipped in make_loader(
+            images, batch_size=batch, workers=workers, collate=collate_inputs, flag="--workers"
+        ):
             for sentence in ledger.add(skipped):
                 if not quiet:
                     say(f"skipped {sentence}")

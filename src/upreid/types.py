@@ -1,10 +1,14 @@
 """What travels between the parts: batches of originals, views, and how pixels become input."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
+
+Neck = Literal["after", "before"]
+"""Side of the BNNeck from which features are taken."""
 
 
 @dataclass(frozen=True, kw_only=True)

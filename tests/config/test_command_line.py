@@ -97,7 +97,7 @@ def test_the_words_of_the_configuration_are_the_readings_there_are() -> None:
     from upreid.losses import consistency, intrinsic
 
     assert set(get_args(ConsistencyReading)) == set(consistency.READINGS)
-    assert set(get_args(IntrinsicReading)) == {*intrinsic.READINGS, *intrinsic.CONTROLS}
+    assert set(get_args(IntrinsicReading)) == set(intrinsic.LOSSES)
 
 
 def test_the_words_of_the_configuration_are_the_presets_there_are() -> None:

@@ -162,8 +162,8 @@ def test_progress_goes_to_the_console_or_to_a_watcher_that_may_end_the_work(caps
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"k1": 0, "k2": 0}, "k1 0 and k2 0: give numbers of neighbours of at least 1"),
-        ({"k1": 5, "k2": 6}, "k1 5 and k2 6"),
+        ({"k1": 0, "k2": 0}, "k1 0: expected a number of neighbours, at least 1"),
+        ({"k1": 5, "k2": 6}, "k2 6 exceeds k1 5"),
         ({"radius": 0.0}, "Jaccard distance 0: expected a number between 0 and 1"),
         ({"radius": 1.0}, "Jaccard distance 1"),
         ({"radius": float("nan")}, "Jaccard distance nan"),

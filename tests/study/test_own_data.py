@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import paint
 
 from upreid.config.grid import grid_of, read_grid, to_table
 from upreid.config.study import Grid
 from upreid.errors import InputError
 from upreid.study.analysis import read_study
-from upreid.study.cells import Cell, cells_of, labelled, unlabelled
+from upreid.study.cells import Cell, cells_of, contents, labelled, unlabelled
 from upreid.study.corpora import check_apart, facts_of, with_paths
 from upreid.study.folder import StudyFolder, remember
 from upreid.study.report import report
@@ -42,7 +41,7 @@ TABLE: dict[str, Any] = {
 ORIGIN = {"versions": {}, "commit": "a" * 40, "hardware": {"machine": "x86", "cores": 2, "gpu": "none", "torch": "2"}}
 
 
-def market(folder: Path, seed: int) -> Path:
+def market(folder: Path, seed: int, paint: Callable[..., Path]) -> Path:
     """Write eight people, each in two cameras, half of them to train on."""
     for part, people in (
         ("bounding_box_train", range(1, 5)),
@@ -58,17 +57,17 @@ def market(folder: Path, seed: int) -> Path:
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> dict[str, Path]:
+def folders(tmp_path: Path, paint: Callable[..., Path]) -> dict[str, Path]:
     forget()
     crops = paint(tmp_path / "data" / "crops", 16, seed=99)
-    sets = {name: market(tmp_path / "data" / name, seed) for name, seed in (("first", 100), ("second", 200))}
+    sets = {name: market(tmp_path / "data" / name, seed, paint) for name, seed in (("first", 100), ("second", 200))}
     for path in sets["second"].rglob("0001_*.png"):
         path.rename(path.with_name(path.name.replace("0001", "0011")))
     return {"crops": crops, **sets}
 
 
 def forget() -> None:
-    for remembered in (unlabelled, labelled):
+    for remembered in (unlabelled, labelled, contents):
         remembered.cache_clear()
 
 
@@ -90,6 +89,16 @@ def test_a_cell_is_known_by_its_data_and_never_by_their_place(folders: dict[str,
     (moved["second"] / "query" / "0009_c1s1_000001_00.png").touch()
     after = digests(grid_on(moved))
     assert {name for name in before if after[name] != before[name]} == {name for name in before if "@second" in name}
+
+
+def test_tracklets_beside_the_images_are_known_by_what_they_say(folders: dict[str, Path]) -> None:
+    def of(text: str) -> dict[str, str]:
+        (folders["crops"] / "tracklets.csv").write_text(text)
+        return digests(grid_on(folders, flags={"data": {"tracklets": "own"}}))
+
+    first = of("file,tracklet\n0000.png,a\n0001.png,a\n")
+    assert of("file,tracklet\n0000.png,a\n0001.png,a\n") == first
+    assert not first.items() & of("file,tracklet\n0000.png,a\n0002.png,a\n").items()
 
 
 def test_an_encoder_is_evaluated_on_the_set_that_it_was_trained_on_or_on_the_one_that_is_named() -> None:

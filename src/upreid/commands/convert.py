@@ -19,6 +19,7 @@ def run(config: ConvertConfig) -> None:
         raise InputError("--push sends a model folder; add --to folder")
     if config.to == "upreid" and config.out.suffix != ".safetensors":
         raise InputError(f"{config.out}: an encoder file of upreid ends in .safetensors; give such a name, or --to")
+    refuse_existing(config)
     encoder = read(config)
     if config.without_head and encoder.head is not None:
         encoder = Encoder(encoder.backbone, replace(encoder.header, head=None))
@@ -33,6 +34,13 @@ def run(config: ConvertConfig) -> None:
     say(f"written to {config.out} ({config.to})")
     if config.push:
         say(f"sent to {push(config.out, config.push)}")
+
+
+def refuse_existing(config: ConvertConfig) -> None:
+    """Refuse to write over a file that is no encoder of ours; model folders look after themselves."""
+    is_folder = config.to in ("folder", "reid")
+    if config.out.exists() and not is_folder and not (config.to == "upreid" and is_encoder_file(config.out)):
+        raise InputError(f"{config.out} exists, and may be anybody's; give another name, or move it away")
 
 
 def read(config: ConvertConfig) -> Encoder:

@@ -2,9 +2,9 @@
 
 from upreid.config.commands import ExportConfig
 from upreid.models.encoder import load_encoder
-from upreid.models.onnx_file import CONTRACTS, check_name, embeds_cameras, require_export, write_onnx
+from upreid.models.onnx_file import CONTRACTS, check_name, embeds_cameras, require_export, sidecar, write_onnx
 from upreid.runtime.console import say
-from upreid.runtime.files import check_target
+from upreid.runtime.files import check_target, json_with
 
 
 def run(config: ExportConfig) -> None:
@@ -13,6 +13,8 @@ def run(config: ExportConfig) -> None:
     check_name(config.out, contract)
     require_export()
     check_target(config.out, "OUT", lambda content: "upreid" in content and "onnx" in content.lower())
+    if contract.name == "boxmot":
+        check_target(sidecar(config.out), "the file beside OUT,", json_with("artifact_sha256"))
     encoder = load_encoder(config.encoder)
     parity = write_onnx(config.out, encoder, contract, neck=config.neck, half=config.half)
     header = encoder.header

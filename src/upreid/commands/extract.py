@@ -6,21 +6,17 @@ goes on after an interruption. Under torchrun the ranks share the parts. The bit
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.utils.data import Subset
 
 from upreid.config.commands import ExtractConfig
-from upreid.data.dataset import SkipLedger
-from upreid.data.loading import make_loader
 from upreid.data.sources.recognise import open_source
-from upreid.data.sources.source import Source
+from upreid.data.sources.source import Source, SourcePart
 from upreid.errors import DataError, InputError
-from upreid.inference import ImageEncoder, SourceImages, collate_inputs, encoded, load_encoder
+from upreid.inference import ImageEncoder, extract, load_encoder
 from upreid.retrieval.feature_file import (
     FeatureFacts,
     FeatureFile,
@@ -30,7 +26,7 @@ from upreid.retrieval.feature_file import (
     save_features,
 )
 from upreid.runtime.compute import Compute, settle
-from upreid.runtime.console import progress, say
+from upreid.runtime.console import say
 from upreid.runtime.distributed import World, from_lead, gather_rows, join
 from upreid.runtime.faults import errors_of_one_rank
 from upreid.runtime.files import write_text
@@ -50,7 +46,7 @@ def run(config: ExtractConfig) -> None:
         if not len(source):
             raise InputError(f"there are no images in {config.source}; give a source that holds some")
         facts = facts_of(config, encoder, source)
-        parts = from_lead(lambda: open_parts(config.out, facts), world)
+        parts = from_lead(lambda: open_parts(config, facts), world)
         if parts is None:
             return
         if world.is_lead:
@@ -75,24 +71,26 @@ def facts_of(config: ExtractConfig, encoder: ImageEncoder, source: Source) -> Fe
     )
 
 
-def open_parts(out: Path, facts: FeatureFacts) -> Path | None:
+def open_parts(config: ExtractConfig, facts: FeatureFacts) -> Path | None:
     """Return the folder of the parts, new or begun; None where the file is there already and holds just these features.
 
     Raises InputError where the file, or what was begun, is of another encoder, source or setting.
     """
-    parts, about = out.with_name(f".{out.name}.parts"), json.dumps(asdict(facts), sort_keys=True)
+    out = config.out
+    parts = out.with_name(f".{out.name}.parts")
     where = "move it away, or give another name"
     if out.exists():
         if identity(read_features(out).facts) != identity(facts):
             raise InputError(f"{out} holds features of another encoder, source or setting; {where}")
+        if parts.exists():  # killed between the file and this
+            shutil.rmtree(parts)
         say(f"{out} is there already, made of the same images by the same encoder")
         return None
-    if parts.exists():
-        begun = parts / "facts.json"
-        if not begun.is_file() or begun.read_text() != about:
-            raise InputError(f"{parts} was begun with another encoder, source or setting; {where}")
-    else:
-        write_text(parts / "facts.json", about)
+    about, begun = json.dumps(identity(facts) | {"batch": config.batch}, sort_keys=True), parts / "facts.json"
+    if not parts.exists():
+        write_text(begun, about)
+    elif not begun.is_file() or begun.read_text() != about:
+        raise InputError(f"{parts} was begun with another encoder, source or setting; {where}")
     return parts
 
 
@@ -106,6 +104,12 @@ def part_file(parts: Path, number: int) -> Path:
     return parts / f"{number:06}.safetensors"
 
 
+def spans(config: ExtractConfig, total: int) -> list[range]:
+    """Cut the images into parts of whole batches, so that each is encoded among the same others as in one go."""
+    size = max(PART // config.batch, 1) * config.batch
+    return [range(first, min(first + size, total)) for first in range(0, total, size)]
+
+
 def encode_parts(
     config: ExtractConfig,
     encoder: ImageEncoder,
@@ -116,62 +120,36 @@ def encode_parts(
     world: World,
 ) -> None:
     """Encode this rank's parts that are not there yet."""
-    size = part_size(config)
-    own = range(world.rank, -(-len(source) // size), world.size)
-    spans = {number: range(number * size, min((number + 1) * size, len(source))) for number in own}
-    done = [number for number in own if part_file(parts, number).is_file()]
-    ledger = SkipLedger(len(source), config.unreadable_share)
-    images = SourceImages(source, encoder.preprocess)
-    began = sum(len(spans[number]) for number in done)
-    if began and world.is_lead:
-        say(f"going on: {len(done)} of {len(own)} parts are there")
-    total = sum(map(len, spans.values()))
-    with progress("extract", total, "images", done=began, quiet=not world.is_lead) as meter:
-        for number in (number for number in own if number not in done):
-            span = spans[number]
-            known = set(ledger.reasons)
-
-            def batches(span: range = span) -> Iterator[Tensor]:
-                loader = make_loader(
-                    Subset(images, span),
-                    batch_size=config.batch,
-                    workers=compute.workers,
-                    collate=collate_inputs,
-                    flag=compute.workers_flag,
-                )
-                for pixels, skipped in loader:
-                    for sentence in ledger.add(skipped):
-                        say(f"skipped {sentence}")
-                    yield pixels
-                    meter.advance(len(pixels))
-
-            features = encoded(encoder, batches(), len(span), None, flip=config.flip, neck=config.neck)
-            kept = [index for index in span if index not in ledger.reasons]
-            skipped = tuple(reason for index, reason in sorted(ledger.state()) if index not in known)
-            save_features(
-                part_file(parts, number),
-                FeatureFile(
-                    features=features[[index - span.start for index in kept]],
-                    names=tuple(source.name(index) for index in kept),
-                    facts=replace(facts, skipped=skipped),
-                ),
-            )
+    numbered = list(enumerate(spans(config, len(source))))
+    own = numbered[world.rank :: world.size]
+    missing = [(number, span) for number, span in own if not part_file(parts, number).is_file()]
+    if world.is_lead and len(missing) < len(own):
+        say(f"going on: {len(own) - len(missing)} of {len(own)} parts are there")
+    unreadable: list[str] = []
+    for number, span in missing:
+        if len(numbered) > 1 and world.is_lead:
+            say(f"part {number + 1} of {len(numbered)}")
+        how = {"batch": config.batch, "flip": config.flip, "neck": config.neck, "workers": compute.workers}
+        found = extract(encoder, SourcePart(source, span), **how, unreadable_share=1.0, quiet=not world.is_lead)
+        unreadable += found.skipped
+        check_readable(config, unreadable, len(source))
+        file = FeatureFile(features=found.features, names=found.names, facts=replace(facts, skipped=found.skipped))
+        save_features(part_file(parts, number), file)
 
 
-def part_size(config: ExtractConfig) -> int:
-    """Return the number of images in a part: whole batches, so that each image is encoded among the same others as in one go."""
-    return max(PART // config.batch, 1) * config.batch
+def check_readable(config: ExtractConfig, unreadable: Sequence[str], total: int) -> None:
+    """Raise DataError where more images cannot be read than may be."""
+    if len(unreadable) > config.unreadable_share * total:
+        raise DataError(
+            f"{len(unreadable)} of {total} images cannot be read, over the limit of {config.unreadable_share:.1%}; repair or "
+            f"remove them, or raise --unreadable-share: {'; '.join(unreadable[:5])}"
+        )
 
 
 def finish(config: ExtractConfig, parts: Path, total: int) -> None:
     """Join the parts, and put them away."""
-    file = joined([read_features(part_file(parts, number)) for number in range(-(-total // part_size(config)))])
-    skipped = file.facts.skipped
-    if len(skipped) > config.unreadable_share * total:
-        raise DataError(
-            f"{len(skipped)} of {total} images cannot be read, over the limit of {config.unreadable_share:.1%}; repair or "
-            f"remove them, or raise --unreadable-share: {'; '.join(skipped[:5])}"
-        )
+    file = joined([read_features(part_file(parts, number)) for number in range(len(spans(config, total)))])
+    check_readable(config, file.facts.skipped, total)
     save_features(config.out, file)
     shutil.rmtree(parts)  # made by this command, and all in the file
     say(f"{config.out}: {len(file.names)} features of {file.features.shape[1]} dimensions")

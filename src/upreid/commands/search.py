@@ -10,9 +10,11 @@ import torch
 from upreid.config.commands import SearchConfig
 from upreid.data.records import Record
 from upreid.data.sources.recognise import open_source
+from upreid.data.sources.source import Source
 from upreid.errors import InputError
 from upreid.inference import extract, load_encoder
 from upreid.retrieval.feature_file import FeatureFile, read_features
+from upreid.retrieval.inputs import as_feature_pair
 from upreid.retrieval.ranked_page import PAGE_MARK, render, thumbnail
 from upreid.retrieval.search import Nearest, search
 from upreid.runtime.compute import settle
@@ -38,9 +40,11 @@ def run(config: SearchConfig) -> None:
             f"{config.features} was made by another encoder ({facts.encoder}, {facts.encoder_sha256[:12]}) than "
             f"{config.encoder} ({encoder.sha256[:12]}), and their features cannot be compared; give that one"
         )
+    source = open_source(config.source or Path(facts.source)) if config.page else None
     records = [record for path in config.query for record in queries_at(path)]
     how = {"flip": facts.flip, "neck": "before" if facts.neck == "before" else "after"}
     query = extract(encoder, records, workers=compute.workers, quiet=True, **how).features
+    as_feature_pair(query, gallery.features, metric=config.metric)  # refuses what cannot be compared
     found = search(query, gallery.features, k=config.top, metric=config.metric)
     result = result_of(config, gallery, records, found)
     text = json.dumps(result, indent=2)
@@ -48,8 +52,8 @@ def run(config: SearchConfig) -> None:
     if config.out:
         write_text(config.out, text + "\n")
         say(f"written to {config.out}")
-    if config.page:
-        write_text(config.page, page_of(config, gallery, records, result))
+    if config.page and source is not None:
+        write_text(config.page, page_of(source, records, result))
         say(f"page: {config.page}")
 
 
@@ -87,16 +91,14 @@ def result_of(config: SearchConfig, gallery: FeatureFile, records: Sequence[Reco
     }
 
 
-def page_of(config: SearchConfig, gallery: FeatureFile, records: Sequence[Record], result: dict[str, Any]) -> str:
-    """Return a self-contained page with the pictures of queries and of what was found for them."""
-    root = config.source or Path(gallery.facts.source)
-    source = open_source(root)
+def page_of(source: Source, records: Sequence[Record], result: dict[str, Any]) -> str:
+    """Return a self-contained page with the pictures of queries and of what was found for them in the source."""
     places = {source.name(index): index for index in range(len(source))}
     rows = []
     for record, one in zip(records, result["queries"], strict=True):
         strange = [entry["name"] for entry in one["found"] if entry["name"] not in places]
         if strange:
-            raise InputError(f"{root} has no image {strange[0]}; give the source of the features with --source")
+            raise InputError(f"{source.root} has no image {strange[0]}; give the source of the features with --source")
         pictures = [
             (entry, thumbnail(Record(path=Path(entry["name"]), source=source, index=places[entry["name"]])))
             for entry in one["found"]

@@ -58,7 +58,8 @@ def write_page(folder: DemoFolder, config: DemoConfig, results: dict[str, Any]) 
 def loss_curves(folder: DemoFolder) -> str:
     """Draw each loss term against the step, in a panel of its own."""
     journals = {start: read_journal(folder.pretrained(start) / "metrics.jsonl") for start in ("moco", "upreid")}
-    labels = loss_names(saved_run(folder.pretrained("upreid"), "pretrain").config)
+    known = loss_names(saved_run(folder.pretrained("upreid"), "pretrain").config)
+    labels = {name: label for name, label in known.items() if any(name in line for line in journals["upreid"])}
     figure = new_figure(9.0, 2.6)
     for axes, (term, label) in zip(figure.subplots(1, len(labels)), labels.items(), strict=True):
         for start, lines in journals.items():

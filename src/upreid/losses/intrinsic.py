@@ -243,3 +243,5 @@ CONTROLS: dict[str, IntrinsicLoss] = {
     ),
 }
 """What could explain the gain of a reading without its idea; chosen as readings are."""
+LOSSES = READINGS | CONTROLS
+"""All that can be chosen."""

@@ -1,7 +1,7 @@
 """Intra-identity (I2) regularisation: UP-ReID's two terms, for any base method.
 
 A base gives them an image embedding, the embeddings of regions, and a momentum encoder. The terms bring their views, their own
-state, and the schedule of their weights. What a term means is a *reading* of the paper (`losses/consistency.py`,
+state and the schedule of their weights. What a term means is a *reading* of the paper (`losses/consistency.py`,
 `losses/intrinsic.py`, docs/paper.md). A term that is not there costs nothing: its views are not made and its forward is not run.
 A term is on in those steps whose batch holds its views, and looks at those images that the views hold.
 """
@@ -18,36 +18,16 @@ from upreid.data.augment import (
     PATCH_PRESETS,
     Augmentation,
     CropBox,
-    FirstOfGroups,
     OriginalView,
     PatchGrid,
     PatchView,
     ViewRequest,
 )
 from upreid.losses import consistency, intrinsic
-from upreid.methods.schedule import ramp
-from upreid.methods.shares import Part
+from upreid.methods.shares import BatchPart, Occasion
 from upreid.models.keys import Queue
 from upreid.models.regions import overlap_of
 from upreid.types import Views
-
-
-@dataclass(frozen=True, kw_only=True)
-class Occasion:
-    """The images of a batch that a term looks at, and the steps in which it is on; None: all of them."""
-
-    images: FirstOfGroups | None = None
-    steps: range | None = None
-
-    def weight(self, step: int, ramp_up: int) -> float:
-        """Return the factor on the term's weight: it grows from the first step of the term on."""
-        return ramp(step - (self.steps.start if self.steps else 0), ramp_up)
-
-    def words(self) -> str:
-        """Say which images and steps these are, where they are not all."""
-        images = f", {self.images.kept} images of each BatchNorm group" if self.images else ""
-        steps = f", in steps {self.steps.start} to {self.steps.stop - 1}" if self.steps is not None else ""
-        return images + steps
 
 
 class GlobalConsistency(nn.Module):
@@ -112,7 +92,7 @@ class IntrinsicContrast(nn.Module):
         when: Occasion,
     ) -> None:
         super().__init__()
-        self.name, self.reading, self.when = reading, {**intrinsic.READINGS, **intrinsic.CONTROLS}[reading], when
+        self.name, self.reading, self.when = reading, intrinsic.LOSSES[reading], when
         self.weight, self.ramp_up = weight, ramp_up
         self.temperature, self.hardest = temperature, hardest
         self.grid, self.source = PatchGrid(rows=rows, columns=columns), source
@@ -224,7 +204,7 @@ class IntraIdentity(nn.Module):
         query: Float[Tensor, "part dim"],
         query_patches: Float[Tensor, "some patches dim"] | None,
         targets: IntraIdentityTargets,
-        part: Part,
+        part: BatchPart,
         past_keys: Float[Tensor, "queue dim"],
         counts: Float[Tensor, " batch"] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:

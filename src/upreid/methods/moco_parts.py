@@ -5,10 +5,10 @@ from torch import nn
 from upreid.config.pretrain import Consistency, Intrinsic, MocoV2Config
 from upreid.errors import InputError
 from upreid.losses import intrinsic
-from upreid.methods.intra_identity import IntrinsicContrast, Occasion
+from upreid.methods.intra_identity import IntrinsicContrast
 from upreid.methods.pretraining import Setup, header_of, num_steps, seeded_backbone
 from upreid.methods.schedule import window
-from upreid.methods.shares import first_images
+from upreid.methods.shares import Occasion, first_images
 from upreid.models.backbone import feature_size, map_size, num_features
 from upreid.models.batchnorm import group_batch_norm, sync_batch_norm
 from upreid.models.header import EncoderHeader
@@ -51,7 +51,7 @@ def check(config: MocoV2Config, setup: Setup) -> None:
             "--model.sync-bn works on GPUs only, and this run is on cpu; say --model.no-sync-bn (shuffle-BN is on)"
         )
     if term.weight > 0:
-        count = {**intrinsic.READINGS, **intrinsic.CONTROLS}[term.reading].num_negatives
+        count = intrinsic.LOSSES[term.reading].num_negatives
         images = round(term.share * config.train.batch)
         available = count(term.rows * term.columns, term.columns, images)
         intrinsic.check_negatives(available, term.hardest)

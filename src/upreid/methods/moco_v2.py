@@ -21,7 +21,6 @@ from upreid.methods.intra_identity import (
     IntraIdentity,
     IntraIdentityTargets,
     IntrinsicContrast,
-    Occasion,
     consistency_of,
     intrinsic_of,
 )
@@ -30,7 +29,7 @@ from upreid.methods.moco_parts import LOSSES as LOSSES
 from upreid.methods.moco_parts import batch_norm_line, check, network_of, occasion, queue_warning, regions
 from upreid.methods.moco_parts import step_cost as step_cost
 from upreid.methods.pretraining import Setup, header_of
-from upreid.methods.shares import Part
+from upreid.methods.shares import BatchPart, Occasion
 from upreid.models.backbone import feature_map, features_and_map
 from upreid.models.batchnorm import regrouped
 from upreid.models.encoder import Encoder
@@ -101,10 +100,10 @@ class MocoV2(Method):
         extra |= {"third": strong} if self.third_view != "none" else {}
         if self.key_source == "view":
             return {"query": strong, "key": replace(strong, of_mate=True), **extra}
-        made = {
+        extra = {
             name: view for name, view in extra.items() if name not in ("original", "key_box")
-        }  # the keys are originals
-        return {"query": strong, "key": OriginalView(), **made}
+        }  # keys are originals
+        return {"query": strong, "key": OriginalView(), **extra}
 
     def phase(self, step: int) -> bool:
         """Let the patch head learn in those steps only in which there are patches: several ranks must know what learns."""
@@ -138,9 +137,9 @@ class MocoV2(Method):
         third = self.embed_shuffled(batch["third"], step)[0] if self.third_view == "key" else None
         return MocoTargets(keys, third, self.intra_identity.targets(batch, originals, patches, **there))
 
-    def part(self, rows: slice, batch: int) -> Part:
+    def part(self, rows: slice, batch: int) -> BatchPart:
         """Say which part of this rank's batch some rows are."""
-        return Part(rows=rows, batch=batch, groups=groups_of(self.student.backbone), world=self.world)
+        return BatchPart(rows=rows, batch=batch, groups=groups_of(self.student.backbone), world=self.world)
 
     def embed_shuffled(
         self,
@@ -237,11 +236,8 @@ class MocoV2(Method):
     def diagnosis_protocol(self) -> dict[str, Any]:
         """Say how patches are cut."""
         probe = self.probe
-        return {
-            "patches": [probe.grid.rows, probe.grid.columns],
-            "patch_source": probe.source,
-            "patch_preset": probe.preset,
-        }
+        size = [probe.grid.rows, probe.grid.columns]
+        return {"patches": size, "patch_source": probe.source, "patch_preset": probe.preset}
 
     @torch.no_grad()
     def embeddings(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:

@@ -1,4 +1,4 @@
-"""A term on a share of the batch: which images it looks at, and in which BatchNorm groups they are normalised.
+"""A term on a share of the batch and of the training: which images it looks at, in which BatchNorm groups, and in which steps.
 
 The images are the first ones of each BatchNorm group, so that several ranks look at the same ones as one process with as many
 groups. Their own groups are at least as large as those of whole batches, and so there are fewer of them: normalised by the
@@ -15,6 +15,7 @@ from torch import Tensor
 from upreid.data.augment import FirstOfGroups
 from upreid.errors import InputError
 from upreid.methods.method import rows_of
+from upreid.methods.schedule import ramp
 from upreid.runtime.distributed import World
 
 SMALLEST_GROUP = 16
@@ -39,7 +40,25 @@ def first_images(term: str, share: float, *, size: int, groups: int, accumulate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Occasion:
+    """The images of a batch that a term looks at, and the steps in which it is on; None: all of them."""
+
+    images: FirstOfGroups | None = None
+    steps: range | None = None
+
+    def weight(self, step: int, ramp_up: int) -> float:
+        """Return the factor on the term's weight: it grows from the first step of the term on."""
+        return ramp(step - (self.steps.start if self.steps else 0), ramp_up)
+
+    def words(self) -> str:
+        """Say which images and steps these are, where they are not all."""
+        images = f", {self.images.kept} images of each BatchNorm group" if self.images else ""
+        steps = f", in steps {self.steps.start} to {self.steps.stop - 1}" if self.steps is not None else ""
+        return images + steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPart:
     """Some rows of this rank's batch that go through the network in one forward, in so many BatchNorm groups.
 
     `count` is everywhere the number of images of this rank's batch that a view holds: all of them, or the first ones of each

@@ -21,15 +21,14 @@ from torch.nn import functional as F
 
 from upreid.errors import InputError, RunError
 from upreid.models.encoder import Encoder
+from upreid.models.foreign.statistics import IMAGENET
 from upreid.runtime.files import sha256, write_aside, write_text
+from upreid.types import Neck
 
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and standard deviation by which BoxMOT normalises every crop."""
 BATCHES = (1, 2, 7)
 """Batches in which a file is compared with PyTorch; an example of one image would freeze the batch."""
 LEAST_COSINE = 0.999
 """Cosine of a file's features and PyTorch's below which the file is not written."""
-Neck = Literal["after", "before"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,27 +65,25 @@ CONTRACTS = {
 class Graph(nn.Module):
     """From a program's input to features [batch, dim] in single precision, not scaled to unit length."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, encoder: Encoder, contract: Contract, *, neck: Neck = "after", half: bool = False) -> None:
         super().__init__()
         self.encoder, self.neck, self.half_inside = without_cameras(encoder), neck, half
-        own_mean, own_std = (torch.tensor(values).view(3, 1, 1) for values in (encoder.header.mean, encoder.header.std))
-        mean, std = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)
-        if contract.given == "own":
-            mean, std = own_mean, own_std
-        elif contract.given == "imagenet":
-            mean, std = (torch.tensor(values).view(3, 1, 1) for values in IMAGENET)
+        own = encoder.header.mean, encoder.header.std
+        given = {"pixels": ((0.0,) * 3, (1.0,) * 3), "imagenet": (IMAGENET.mean, IMAGENET.std), "own": own}
+        (own_mean, own_std), (mean, std) = (
+            [torch.tensor(values).view(3, 1, 1) for values in pair] for pair in (own, given[contract.given])
+        )
         self.register_buffer("scale", std / own_std)
         self.register_buffer("shift", (mean - own_mean) / own_std)
-        self.scale: Tensor
-        self.shift: Tensor
-        self.is_identity = contract.given == "own"
         if half:
             self.encoder.half()
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         """Normalise and encode."""
-        if not self.is_identity:
-            images = images * self.scale + self.shift
+        images = images * self.scale + self.shift
         if self.half_inside:
             images = images.half()
         features = self.encoder.before_neck(images) if self.neck == "before" else self.encoder(images)
@@ -159,7 +156,7 @@ def write_onnx(
 
 
 def facts(encoder: Encoder, contract: Contract, neck: str, half: bool, parity: Mapping[str, Any]) -> dict[str, Any]:
-    """What the file says of itself, in its `metadata_props`."""
+    """Return what the file says of itself, in its `metadata_props`."""
     header = encoder.header
     return {
         "producer": "upreid",
@@ -216,6 +213,11 @@ def check_parity(path: Path, parity: Mapping[str, Any], *, half: bool) -> None:
         )
 
 
+def sidecar(path: Path) -> Path:
+    """Name the file beside a model that BoxMOT reads."""
+    return path.with_name(f"{path.name}.metadata.json")
+
+
 def write_sidecar(path: Path, encoder: Encoder) -> None:
     """Write what BoxMOT reads beside a file, so that it guesses nothing from the name."""
     header = encoder.header
@@ -231,7 +233,7 @@ def write_sidecar(path: Path, encoder: Encoder) -> None:
         "artifact_sha256": digest,
         "export_fingerprint": digest[:16],
     }
-    write_text(path.with_name(f"{path.name}.metadata.json"), json.dumps(about, indent=2) + "\n")
+    write_text(sidecar(path), json.dumps(about, indent=2) + "\n")
 
 
 def require_export() -> None:

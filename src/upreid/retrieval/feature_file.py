@@ -66,7 +66,7 @@ class FeatureFile:
     """Features with names and facts."""
 
     features: Float[Tensor, "images dim"]
-    """In single precision, not scaled to unit length."""
+    """Features in single precision, not scaled to unit length."""
     names: tuple[str, ...]
     facts: FeatureFacts
 

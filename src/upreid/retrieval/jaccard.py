@@ -20,6 +20,7 @@ from torch import Tensor
 from upreid.errors import InputError, RunError
 from upreid.retrieval.inputs import as_directions
 from upreid.retrieval.neighbours import Images, images_of, neighbours
+from upreid.retrieval.settings import check_neighbours
 from upreid.runtime.console import Watch, progress
 
 ELEMENTS_AT_A_TIME = 2_000_000
@@ -50,7 +51,7 @@ def jaccard_distances(
     the images are so alike that the graph would not be sparse.
     """
     check_radius(radius)
-    check_neighbours(k1, k2)
+    check_neighbours(k1, k2, example="30 and 6")
     images = directions_of(features)
     ranked, _ = neighbours(images, k1, quiet=quiet, watch=watch)
     return graph_within(clustering_encodings(images, ranked, k1, k2), radius, quiet=quiet, watch=watch)
@@ -210,14 +211,6 @@ def sparse_rows(ranked: NDArray[np.int32], values: NDArray[np.float32] | NDArray
     found = csr_array((values.ravel(), ranked.ravel(), np.arange(0, count * k + 1, k)), shape=(count, count))
     found.sort_indices()
     return found
-
-
-def check_neighbours(k1: int, k2: int) -> None:
-    """Refuse sizes of neighbourhoods that mean nothing."""
-    if k2 < 1 or k1 < k2:
-        raise InputError(
-            f"k1 {k1} and k2 {k2}: give numbers of neighbours of at least 1, and k2 at most k1, such as 30 and 6"
-        )
 
 
 def check_radius(radius: float | None) -> None:

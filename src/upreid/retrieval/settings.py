@@ -1,10 +1,10 @@
 """How features are made and compared: torch-free, so that the command line is built from it."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 from upreid.errors import InputError
-from upreid.ranges import Count, Range, ShareOrZero
+from upreid.ranges import Count, ShareOrZero
 
 METRIC_LABELS = {
     "mAP": "mAP",
@@ -43,41 +43,27 @@ class Ranking:
 
 def check_reranking(k1: int, k2: int, lambda_value: float, *, prefix: str = "") -> None:
     """Refuse settings of re-ranking that mean nothing; `prefix`: what stands before their names where a user writes them."""
-    names = {"k1": k1, "k2": k2}
-    for name, k in names.items():
-        if k < 1:
-            raise InputError(f"{prefix}{name} {k}: expected a number of neighbours, at least 1")
-    if k2 > k1:
-        raise InputError(
-            f"{prefix}k2 {k2} exceeds {prefix}k1 {k1}; average over fewer neighbours than are encoded, such as 20 and 6"
-        )
+    check_neighbours(k1, k2, prefix=prefix)
     if not 0 <= lambda_value <= 1:
         name = f"{prefix}lambda-value" if prefix else "lambda_value"
         raise InputError(f"{name} {lambda_value}: expected 0 (Jaccard distance alone) to 1 (original distance alone)")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Clustering:
-    """Clusters of images by density: DBSCAN on k-reciprocal Jaccard distances."""
-
-    eps: Annotated[float, Range(above=0, most=0.999)] = 0.6
-    """Jaccard distance, between 0 and 1, up to which two images are neighbours."""
-    min_samples: Count = 4
-    """Number of neighbours, the image itself included, that make an image the core of a cluster."""
-    k1: Count = 30
-    """Number of nearest images, the image itself included, that must be mutual."""
-    k2: Count = 6
-    """Number of nearest images, the image itself included, over which an encoding is averaged."""
-
-
-def check_clustering(eps: float, min_samples: int, k1: int, k2: int, *, prefix: str = "") -> None:
-    """Refuse settings of clustering that mean nothing; `prefix`: what stands before their names where a user writes them."""
-    if not 0 < eps < 1:
-        raise InputError(f"{prefix}eps {eps:g}: expected a Jaccard distance between 0 and 1, such as 0.6")
-    for name, number in {"min-samples" if prefix else "min_samples": min_samples, "k1": k1, "k2": k2}.items():
-        if number < 1:
-            raise InputError(f"{prefix}{name} {number}: expected a number of images, at least 1")
+def check_neighbours(k1: int, k2: int, *, prefix: str = "", example: str = "20 and 6") -> None:
+    """Refuse sizes of neighbourhoods that mean nothing; `prefix`: what stands before their names where a user writes them."""
+    for name, k in {"k1": k1, "k2": k2}.items():
+        if k < 1:
+            raise InputError(f"{prefix}{name} {k}: expected a number of neighbours, at least 1")
     if k2 > k1:
         raise InputError(
-            f"{prefix}k2 {k2} exceeds {prefix}k1 {k1}; average over fewer neighbours than are encoded, such as 30 and 6"
+            f"{prefix}k2 {k2} exceeds {prefix}k1 {k1}; average over fewer neighbours than are encoded, such as {example}"
         )
+
+
+def check_clustering(eps: float, min_samples: int, k1: int, k2: int) -> None:
+    """Refuse settings of clustering that mean nothing."""
+    if not 0 < eps < 1:
+        raise InputError(f"eps {eps:g}: expected a Jaccard distance between 0 and 1, such as 0.6")
+    if min_samples < 1:
+        raise InputError(f"min_samples {min_samples}: expected a number of images, at least 1")
+    check_neighbours(k1, k2, example="30 and 6")

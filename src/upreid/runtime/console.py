@@ -62,12 +62,12 @@ class Meter:
         return (self.done - self.done_at_start) / max(time.monotonic() - self.started, 1e-9)
 
     def seconds_left(self) -> float:
-        """At the rate so far."""
+        """Estimate the time left, at the rate so far."""
         return (self.total - self.done) / max(self.rate(), 1e-9)
 
 
 class WatchedMeter(Meter):
-    """For a caller that shows progress in its own way."""
+    """A meter for a caller that shows progress in its own way."""
 
     def __init__(self, what: str, total: int, unit: str, done: int, watch: Watch) -> None:
         super().__init__(total, unit, done)
@@ -80,7 +80,7 @@ class WatchedMeter(Meter):
 
 
 class LineMeter(Meter):
-    """For logs and pipes: a line every ten seconds and one at the end."""
+    """A meter for logs and pipes: a line every ten seconds and one at the end."""
 
     def __init__(self, what: str, total: int, unit: str, done: int) -> None:
         super().__init__(total, unit, done)
@@ -101,7 +101,7 @@ class LineMeter(Meter):
 
 
 class BarMeter(Meter):
-    """For terminals: a bar."""
+    """A meter for terminals: a bar."""
 
     def __init__(self, what: str, total: int, unit: str, done: int, bar: Progress) -> None:
         super().__init__(total, unit, done)

@@ -148,7 +148,7 @@ def report(meter: Meter, shift: Shift, total: float) -> None:
 
 
 def log_of(job: Job, logs: Path) -> Path:
-    """Where a job's words go."""
+    """Return the file that a job's words go to."""
     return logs / f"{job.name}.log"
 
 

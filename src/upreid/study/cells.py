@@ -14,6 +14,7 @@ from upreid.data.benchmarks import open_benchmark
 from upreid.data.benchmarks.benchmark import PARTS
 from upreid.data.settings import TRACKLET_WORDS
 from upreid.data.sources.recognise import open_source
+from upreid.data.tracklets import OWN_LIST
 from upreid.errors import InputError
 from upreid.synthetic.corpus_folder import GENERATOR
 from upreid.training.feeds.labelled import fingerprint
@@ -79,7 +80,7 @@ class Cell:
         """All that decides the result: flags with the recipe's under them, data, seed, and the cell before."""
         recipe = recipe_table(self.recipe, self.program) if self.recipe else {}
         flags = merged(recipe, self.flags)
-        data = fingerprints(self.program, flags)
+        data = fingerprints(self.program, flags, self.people.root)
         return {
             "program": self.program,
             "flags": flags,
@@ -174,8 +175,10 @@ def effective(table: dict[str, Any]) -> dict[str, Any]:
     return {key: effective(value) if isinstance(value, dict) else value for key, value in kept.items()}
 
 
-def fingerprints(program: str, flags: dict[str, Any]) -> dict[str, str]:
+def fingerprints(program: str, flags: dict[str, Any], root: str | None = None) -> dict[str, str]:
     """Return flag -> fingerprint of the data that `flags` name by path; none where all of it is rendered for the study.
+
+    `root` is the folder of the cell's corpus, where it is one.
 
     Raises InputError or DataError where such data cannot be opened.
     """
@@ -188,8 +191,9 @@ def fingerprints(program: str, flags: dict[str, Any]) -> dict[str, str]:
     if "split" in data:
         found["--data.split"] = contents(data["split"])
     if "tracklets" in data:
-        said = str(data["tracklets"])
-        found["--data.tracklets"] = said if said in TRACKLET_WORDS else contents(said)
+        said, root = str(data["tracklets"]), data.get("root", root)
+        path = f"{root}/{OWN_LIST}" if said == "own" and root else said
+        found["--data.tracklets"] = path if path in TRACKLET_WORDS else contents(path)
     if "unlabelled" in flags:
         found["--unlabelled"] = unlabelled(flags["unlabelled"], 1.0)
     return found

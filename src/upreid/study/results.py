@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
+
 from upreid.config.files import read_json
 from upreid.errors import DataError
 from upreid.runtime.compute import provenance
@@ -18,6 +20,7 @@ from upreid.runtime.journal import read_journal
 from upreid.study.cells import Cell
 from upreid.study.command_lines import RESULT_FILES
 from upreid.study.folder import StudyFolder
+from upreid.training.precision import Precision, recorded
 
 PROVENANCE = ("versions", "commit", "hardware")
 NOT_LOSSES = {"step", "seconds", "lr"}
@@ -125,12 +128,8 @@ def origin(run: Path) -> dict[str, Any]:
 
 def precision(run: Path) -> dict[str, str]:
     """Return the precision that a training recorded; nothing for what is no training."""
-    path = run / "config.json"
-    said = read_json(path).get("resolved") if path.is_file() else None
-    if not isinstance(said, Mapping) or "bf16" not in said:
-        return {}
-    memory = ", channels-last" if said.get("channels_last") else ""
-    return {"precision": ("bfloat16" if said["bf16"] else "single precision") + memory}
+    known = recorded(run) if (run / "config.json").is_file() else {}
+    return {"precision": str(Precision(device=torch.device("cpu"), **known))} if known else {}
 
 
 def pretrained(cell: Cell, folder: StudyFolder) -> dict[str, Any] | None:

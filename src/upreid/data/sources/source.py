@@ -48,6 +48,28 @@ class Source(Protocol):
         ...
 
 
+class SourcePart:
+    """Consecutive images of a source, which are a source themselves."""
+
+    def __init__(self, whole: Source, span: range) -> None:
+        self.whole, self.span = whole, span
+        part = f"images {span.start} to {span.stop - 1}"
+        self.root, self.patience = whole.root, whole.patience
+        self.description, self.fingerprint = f"{whole.description}, {part}", f"{whole.fingerprint}, {part}"
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.span)
+
+    def name(self, index: int) -> str:
+        """Return the image's name, relative to `root`."""
+        return self.whole.name(self.span[index])
+
+    def read(self, index: int) -> bytes:
+        """Return the file's bytes, or raise what the whole raises."""
+        return self.whole.read(self.span[index])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Listing:
     """A list of images as a form makes it: the arrays of an index, and facts about them that JSON can hold."""

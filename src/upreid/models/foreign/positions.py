@@ -12,7 +12,7 @@ SIZES = ((256, 128), (384, 128), (224, 224), (256, 256), (384, 192), (224, 112),
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
+class PositionGrid:
     """A grid of patches, and the input that it was cut from."""
 
     rows: int
@@ -22,16 +22,16 @@ class Grid:
     stride: int
 
 
-def tell_grid(num_patches: int, patch: int, stride: int | None = None) -> Grid | None:
+def tell_grid(num_patches: int, patch: int, stride: int | None = None) -> PositionGrid | None:
     """Return the grid of so many patches: a square, or two or three times as high as wide, or one of overlapping patches."""
     grid = old_grid(num_patches) if stride in (None, patch) else None
     if grid is not None:
-        return Grid(rows=grid[0], columns=grid[1], height=grid[0] * patch, width=grid[1] * patch, stride=patch)
+        return PositionGrid(rows=grid[0], columns=grid[1], height=grid[0] * patch, width=grid[1] * patch, stride=patch)
     for height, width in SIZES:
         for step in [stride] if stride else range(patch - 1, patch // 2 - 1, -1):
             rows, columns = (height - patch) // step + 1, (width - patch) // step + 1
             if rows * columns == num_patches:
-                return Grid(rows=rows, columns=columns, height=height, width=width, stride=step)
+                return PositionGrid(rows=rows, columns=columns, height=height, width=width, stride=step)
     return None
 
 
