@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Two busy torch threads beside another busy process can run 25 times slower: tests take one thread each.
 TESTS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo test test-fast faults check format bench clean
+.PHONY: demo test test-fast faults check format docs bench clean
 
 demo: $(READY)  ## render people, pre-train, fine-tune, evaluate, show
 	$(BIN)/upreid demo --out demo
@@ -31,15 +31,18 @@ format: $(READY)
 	$(BIN)/ruff check --fix src tests benchmarks docs scripts
 	$(BIN)/ruff format src tests benchmarks docs scripts
 
+docs: $(READY)  ## the documentation site, in build/docs/site; a warning is an error
+	$(BIN)/python docs/build_site.py
+
 bench: $(READY)  ## programs that measure, each against a named baseline in the same run; a minute or two each (benchmarks/gpu.py is for GPUs)
 	set -e; for program in $(filter-out benchmarks/gpu.py,$(wildcard benchmarks/[a-z]*.py)); do echo "== $$program"; $(BIN)/python $$program; done
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo build
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "upreid needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade -c constraints.txt pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]' --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,docs]' --group dev
 	touch $(READY)
