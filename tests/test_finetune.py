@@ -88,10 +88,11 @@ def test_a_run_leaves_what_it_should_and_nothing_else(market: Path, tmp_path: Pa
     assert json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["train"]["steps"] == 3
 
 
-def test_evaluating_the_saved_encoder_gives_the_same_numbers(
-    market: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("neck", ["after", "before"])
+def test_evaluating_the_saved_encoder_gives_the_same_numbers_on_the_side_of_the_neck_that_its_run_tested(
+    neck: str, market: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ours = tuned(config(market, tmp_path / "run"))
+    ours = tuned(config(market, tmp_path / "run", "--test.neck", neck))
     words = ["--encoder", str(tmp_path / "run" / "encoder.safetensors"), "--data.name", "market1501"]
     words += ["--data.root", str(market), "--device", "cpu", "--threads", "1", "--workers", "0"]
     evaluate.run(parse(EvaluateConfig, words, program="evaluate"))
@@ -100,7 +101,7 @@ def test_evaluating_the_saved_encoder_gives_the_same_numbers(
     assert ours == theirs
     shared = protocols[0].keys() & protocols[1].keys()
     assert {name: protocols[0][name] for name in shared} == {name: protocols[1][name] for name in shared}
-    assert protocols[0]["neck"] == "after"
+    assert protocols[0]["neck"] == neck
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(market: Path, tmp_path: Path) -> None:

@@ -88,13 +88,13 @@ class ImageEncoder(Encoder):
         cameras: Sequence[int] | None = None,
         batch: int = 128,
         flip: bool = False,
-        neck: Neck = "after",
+        neck: Neck | None = None,
     ) -> Float[Tensor, "images dim"]:
         """Return the features of pictures, arrays [height, width, 3] of 8-bit RGB, or paths of image files; no gradient.
 
         They come in single precision on the CPU, not scaled to unit length; the encoder's device computes them, in evaluation
-        mode, `batch` images at a time. `flip` averages over a picture and its mirror image; `neck` is the side of the BNNeck.
-        `cameras`, one number for each image, matters to encoders that embed cameras.
+        mode, `batch` images at a time. `flip` averages over a picture and its mirror image; `neck` is the side of the BNNeck,
+        by default that of the header. `cameras`, one number for each image, matters to encoders that embed cameras.
 
         Raises InputError for what is no picture, and DataError for a file that cannot be read.
         """
@@ -151,7 +151,7 @@ def extract(
     *,
     batch: int = 128,
     flip: bool = False,
-    neck: Neck = "after",
+    neck: Neck | None = None,
     workers: int = 0,
     unreadable_share: float = SKIP_LIMIT,
     quiet: bool = False,
@@ -265,13 +265,13 @@ def encoded(
     seen: Sequence[int] | None,
     *,
     flip: bool,
-    neck: Neck,
+    neck: Neck | None,
     quiet: bool = True,
 ) -> Float[Tensor, "images dim"]:
     """Encode `count` images in evaluation mode, and leave the modes of the encoder's modules as they were."""
     device = next(encoder.parameters()).device
     numbers: Int64[Tensor, " images"] = torch.zeros(count, dtype=torch.long) if seen is None else torch.tensor(seen)
-    function: Callable[..., Tensor] = encoder.before_neck if neck == "before" else encoder
+    function: Callable[..., Tensor] = encoder.at_neck(neck)
     encode: Encode = (lambda images, _: function(images)) if seen is None else function
     with in_evaluation_mode(encoder):
         return encode_batches(encode, batches, numbers, device=device, flip=flip, quiet=quiet)

@@ -22,7 +22,7 @@ def run(config: ConvertConfig) -> None:
     refuse_existing(config)
     encoder = read(config)
     if config.without_head and encoder.head is not None:
-        encoder = Encoder(encoder.backbone, replace(encoder.header, head=None))
+        encoder = Encoder(encoder.backbone, replace(encoder.header, head=None, neck="after"))
         say("the head was left (--without-head)")
     say_preprocess(encoder)
     if config.to == "upreid":

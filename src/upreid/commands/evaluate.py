@@ -14,10 +14,10 @@ from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.benchmarks.checkup import refuse_faults
 from upreid.errors import InputError
 from upreid.models.encoder import Encoder, encoder_file, read_file, rebuild
-from upreid.retrieval.evaluation import check_ranking, encoding, identity_of, rank_benchmark, say_result
+from upreid.retrieval.evaluation import check_ranking, identity_of, rank_benchmark, say_result
 from upreid.retrieval.features import EncodedBenchmark, encode_benchmark
 from upreid.retrieval.ranked_page import NUM_SHOWN, PAGE_MARK, ranked_page
-from upreid.retrieval.settings import Ranking
+from upreid.retrieval.settings import Ranking, Retrieval
 from upreid.runtime.compute import settle
 from upreid.runtime.console import say
 from upreid.runtime.distributed import from_lead, join
@@ -41,8 +41,9 @@ def run(config: EvaluateConfig) -> None:
         encoder = rebuild(path, *from_lead(lambda: read_file(path), world), device=compute.device)
         pixels = preprocess(config, encoder, quiet=not world.is_lead)
         with errors_of_one_rank():
-            how = labelled, pixels, compute, config, world
-            encoded = encode_benchmark(encoding(encoder, config), *how, batch=config.batch)
+            ranking = config.of(encoder.header.neck)
+            how = labelled, pixels, compute, ranking, world
+            encoded = encode_benchmark(encoder.at_neck(ranking.neck), *how, batch=config.batch)
         if world.is_lead:
             report(config, encoded, encoder, path)
 
@@ -56,7 +57,7 @@ def check_files(config: EvaluateConfig) -> None:
         require_pages("pages (--page)", "jinja2")
 
 
-def check_settings(config: Ranking, labelled: Benchmark) -> None:
+def check_settings(config: Retrieval, labelled: Benchmark) -> None:
     """Refuse what cannot be evaluated, and settings that would be ignored."""
     check_ranking(config, labelled)
     refuse_faults(labelled, trains=False, same_camera=config.same_camera)
@@ -70,7 +71,7 @@ def check_settings(config: Ranking, labelled: Benchmark) -> None:
 def report(config: EvaluateConfig, encoded: EncodedBenchmark, encoder: Encoder, path: Path) -> None:
     """Say, print and write the numbers, with the protocol they were made with, and show what was found."""
     result, ranked = rank_benchmark(encoded, first=NUM_SHOWN if config.page else 0)
-    result["protocol"] |= identity_of(path, encoder, config)
+    result["protocol"] |= identity_of(path, encoder, encoded.ranking)
     say_result(result)
     text = json.dumps(result, indent=2)
     print(text)

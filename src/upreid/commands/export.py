@@ -19,7 +19,7 @@ def run(config: ExportConfig) -> None:
     parity = write_onnx(config.out, encoder, contract, neck=config.neck, half=config.half)
     header = encoder.header
     say(f"input {contract.image_name} [batch, 3, {header.height}, {header.width}]: {contract.description}")
-    say(f"output {contract.output_name} [batch, dim], not scaled to unit length, {config.neck} the neck")
+    say(f"output {contract.output_name} [batch, dim], not scaled to unit length, {config.neck or header.neck} the neck")
     if embeds_cameras(encoder):
         say("the encoder embeds cameras, which a tracker does not know: the embedding is left out")
     print("batch  largest difference  smallest cosine")

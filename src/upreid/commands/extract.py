@@ -65,7 +65,7 @@ def facts_of(config: ExtractConfig, encoder: ImageEncoder, source: Source) -> Fe
         encoder_sha256=encoder.sha256,
         source=str(config.source),
         fingerprint=source.fingerprint,
-        neck=config.neck,
+        neck=config.neck or encoder.header.neck,
         flip=config.flip,
         **asdict(encoder.preprocess),
     )
@@ -129,7 +129,7 @@ def encode_parts(
     for number, span in missing:
         if len(numbered) > 1 and world.is_lead:
             say(f"part {number + 1} of {len(numbered)}")
-        how = {"batch": config.batch, "flip": config.flip, "neck": config.neck, "workers": compute.workers}
+        how = {"batch": config.batch, "flip": config.flip, "neck": facts.neck, "workers": compute.workers}
         found = extract(encoder, SourcePart(source, span), **how, unreadable_share=1.0, quiet=not world.is_lead)
         unreadable += found.skipped
         check_readable(config, unreadable, len(source))

@@ -18,7 +18,7 @@ from upreid.errors import InputError
 from upreid.methods import supervised
 from upreid.methods.schedule import cosine, staircase, warm_up
 from upreid.models.encoder import Encoder, read_file, rebuild, skeleton
-from upreid.retrieval.evaluation import check_ranking, encoding, evaluate_benchmark, identity_of, say_result
+from upreid.retrieval.evaluation import check_ranking, evaluate_benchmark, identity_of, say_result
 from upreid.retrieval.features import encode_benchmark
 from upreid.runtime.distributed import from_lead
 from upreid.runtime.files import write_text
@@ -167,7 +167,7 @@ def finish(config: FinetuneConfig, labelled: Benchmark, split: dict[str, Any], c
     path, compute, world = config.out / "encoder.safetensors", context.compute, context.world
     encoder = rebuild(path, *from_lead(lambda: read_file(path), world), device=compute.device)
     how = labelled, encoder.preprocess, compute, config.test
-    encoded = encode_benchmark(encoding(encoder, config.test), *how, world=world)
+    encoded = encode_benchmark(encoder.at_neck(config.test.neck), *how, world=world)
     if world.is_lead:
         result = evaluate_benchmark(encoded)
         result["protocol"] |= {**identity_of(path, encoder, config.test), **split}

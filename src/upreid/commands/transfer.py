@@ -19,7 +19,7 @@ from upreid.config.commands import TransferConfig
 from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.errors import InputError
 from upreid.models.encoder import Encoder, encoder_file, read_file, rebuild
-from upreid.retrieval.evaluation import encoding, evaluate_benchmark, identity_of, result_line
+from upreid.retrieval.evaluation import evaluate_benchmark, identity_of, result_line
 from upreid.retrieval.features import encode_benchmark
 from upreid.retrieval.settings import METRIC_LABELS, Ranking
 from upreid.runtime.compute import settle
@@ -62,11 +62,12 @@ def run(config: TransferConfig) -> None:
             encoder = rebuild(path, *file, device=compute.device)
             for labelled, words in zip(sets, config.data, strict=True):
                 with errors_of_one_rank():
-                    how = labelled, encoder.preprocess, compute, config, world
-                    encoded = encode_benchmark(encoding(encoder, config), *how, batch=config.batch)
+                    ranking = config.of(encoder.header.neck)
+                    how = labelled, encoder.preprocess, compute, ranking, world
+                    encoded = encode_benchmark(encoder.at_neck(ranking.neck), *how, batch=config.batch)
                 if world.is_lead:
                     result = evaluate_benchmark(encoded)
-                    result["protocol"] |= identity_of(path, encoder, config)
+                    result["protocol"] |= identity_of(path, encoder, ranking)
                     say(f"{shown} on {labelled.name}: {result_line(result)}")
                     results.append(
                         {"encoder": str(shown), "data": words, "own": is_own(encoder, labelled.name), **result}
@@ -141,8 +142,14 @@ def notes(
         else "not re-ranked"
     )
     junk = "left out of the ranking" if config.same_camera == "drop" else "kept as right answers"
+    sides = {one["encoder"]: one["protocol"]["neck"] for one in results}
+    before = [encoder for encoder, side in sides.items() if side == "before"]
+    if "after" in sides.values() or not before:
+        features = "after the neck where there is one" + (f", but of {', '.join(before)} before it" if before else "")
+    else:
+        features = "before the neck where there is one"
     said.append(
-        f"Protocol: {config.metric} distance, features {config.neck} the neck where there is one, "
+        f"Protocol: {config.metric} distance, features {features}, "
         f"{'mean with the mirror image' if config.flip else 'no mirror image'}, "
         f"{'several images a query' if config.multi_query else 'one image a query'}, {reranked}; "
         f"gallery entries of the query's person and camera are {junk}."

@@ -9,7 +9,7 @@ import tyro
 from upreid.config.training import ComputeConfig
 from upreid.data.settings import LabelledSet, UnlabelledSet
 from upreid.ranges import Count, Deviation, Epochs, Mean, NotNegative, Pixels, Range, Seed, Share, ShareOrZero
-from upreid.retrieval.settings import Ranking
+from upreid.retrieval.settings import EncoderRanking
 from upreid.synthetic.settings import CorpusSettings
 
 
@@ -68,7 +68,7 @@ class SplitConfig(LabelledSet):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(Ranking, ComputeConfig):
+class EvaluateConfig(EncoderRanking, ComputeConfig):
     """Retrieval with an encoder on a labelled set, its own or another one (cross-domain)."""
 
     encoder: Path
@@ -87,7 +87,7 @@ class EvaluateConfig(Ranking, ComputeConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransferConfig(Ranking, ComputeConfig):
+class TransferConfig(EncoderRanking, ComputeConfig):
     """Retrieval with several encoders on several labelled sets, in one table that marks each encoder's own set."""
 
     encoders: tuple[Path, ...]
@@ -151,8 +151,8 @@ class ExportConfig:
     for_: Annotated[Literal["plain", "plain-normalised", "boxmot", "ultralytics"], tyro.conf.arg(name="for")] = "plain"
     """Program that is to load the file. It decides what the graph is given: plain and ultralytics give RGB from 0 to 1,
     boxmot RGB normalised by ImageNet's statistics, plain-normalised RGB normalised by the encoder's own."""
-    neck: Literal["after", "before"] = "after"
-    """Side of the BNNeck from which features are taken, where the encoder has one."""
+    neck: Literal["after", "before"] | None = None
+    """Side of the BNNeck from which features are taken, where the encoder has one; by default the side that its recipe tests."""
     half: bool = False
     """Weights and arithmetic in half precision; input and output stay in single precision."""
 
@@ -171,8 +171,8 @@ class ExtractConfig(ComputeConfig):
     """Number of images in a forward pass."""
     flip: bool = False
     """Features as the mean over an image and its mirror image."""
-    neck: Literal["after", "before"] = "after"
-    """Side of the BNNeck from which features are taken, where the encoder has one."""
+    neck: Literal["after", "before"] | None = None
+    """Side of the BNNeck from which features are taken, where the encoder has one; by default the side that its recipe tests."""
     unreadable_share: ShareOrZero = 0.01
     """Share of images that may be unreadable; above it the program stops, below it they are left out and named."""
 

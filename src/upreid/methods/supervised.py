@@ -130,7 +130,7 @@ def build(
     torch.manual_seed(stream_key(config.train.seed, 0, "head"))
     settings = HeadSettings(**vars(config.head), cameras=tuple(cameras) if config.head.camera_weight else ())
     origin = {"recipe": config.recipe, "init": config.init, "seed": config.train.seed, "trained_on": trained_on}
-    header = replace(start.header, head=settings, **origin)
+    header = replace(start.header, head=settings, neck=config.test.neck, **origin)
     encoder = Encoder(start.backbone, header, create_head(start.backbone, settings))
     loss = config.loss
     classifier = "cosine" if loss.identity == "circle" else "linear"

@@ -20,7 +20,7 @@ from upreid.models.header import EncoderHeader, read_header
 from upreid.models.heads import Parts, create_head
 from upreid.models.heads.parts import Head, joined
 from upreid.runtime.files import write_aside
-from upreid.types import Preprocess
+from upreid.types import Neck, Preprocess
 
 KEY = "upreid"
 ENCODER_FILE = "encoder.safetensors"
@@ -61,11 +61,21 @@ class Encoder(nn.Module):
         """Return the features before the necks, with the parts joined."""
         return joined(self.parts(images, cameras).before, self.feature_weights)
 
-    def forward(
+    def after_neck(
         self, images: Float[Tensor, "batch 3 height width"], cameras: Int64[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch dim"]:
         """Return the features after the necks, with the parts joined; without a head the backbone's features."""
         return joined(self.parts(images, cameras).after, self.feature_weights)
+
+    def at_neck(self, neck: Neck | None = None) -> Callable[..., Float[Tensor, "batch dim"]]:
+        """Return the function that gives the features on a side of the necks, by default the header's."""
+        return self.before_neck if (neck or self.header.neck) == "before" else self.after_neck
+
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"], cameras: Int64[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch dim"]:
+        """Return the features on the header's side of the necks, with the parts joined."""
+        return self.at_neck()(images, cameras)
 
     @property
     def feature_weights(self) -> tuple[float, ...]:

@@ -16,7 +16,7 @@ from upreid.models.settings import HeadSettings
 from upreid.ranges import CountOrZero, Pixels, Seed
 
 FORMAT = 2
-ADDED_LATER = ("patch_stride", "attention_heads")
+ADDED_LATER = ("patch_stride", "attention_heads", "neck")
 """Fields that earlier versions do not know, and that a file has only where they say something."""
 
 
@@ -38,6 +38,8 @@ class EncoderHeader:
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     head: HeadSettings | None = None
     """The head that fine-tuning put on the backbone."""
+    neck: Literal["after", "before"] = "after"
+    """Side of the head's neck from which the encoder's recipe, or the program that it comes from, takes features."""
     init: str = ""
     """What fine-tuning started from."""
     trained_on: str = ""

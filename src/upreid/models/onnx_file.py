@@ -68,7 +68,7 @@ class Graph(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, encoder: Encoder, contract: Contract, *, neck: Neck = "after", half: bool = False) -> None:
+    def __init__(self, encoder: Encoder, contract: Contract, *, neck: Neck | None = None, half: bool = False) -> None:
         super().__init__()
         self.encoder, self.neck, self.half_inside = without_cameras(encoder), neck, half
         own = encoder.header.mean, encoder.header.std
@@ -86,7 +86,7 @@ class Graph(nn.Module):
         images = images * self.scale + self.shift
         if self.half_inside:
             images = images.half()
-        features = self.encoder.before_neck(images) if self.neck == "before" else self.encoder(images)
+        features = self.encoder.at_neck(self.neck)(images)
         return features.float()
 
 
@@ -115,7 +115,7 @@ def check_name(path: Path, contract: Contract) -> None:
 
 
 def write_onnx(
-    path: Path, encoder: Encoder, contract: Contract, *, neck: Neck = "after", half: bool = False
+    path: Path, encoder: Encoder, contract: Contract, *, neck: Neck | None = None, half: bool = False
 ) -> dict[str, Any]:
     """Write an encoder for a program, and return how far the file's features are from PyTorch's in single precision, by batch.
 
@@ -155,7 +155,9 @@ def write_onnx(
     return parity
 
 
-def facts(encoder: Encoder, contract: Contract, neck: str, half: bool, parity: Mapping[str, Any]) -> dict[str, Any]:
+def facts(
+    encoder: Encoder, contract: Contract, neck: Neck | None, half: bool, parity: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return what the file says of itself, in its `metadata_props`."""
     header = encoder.header
     return {
@@ -169,7 +171,7 @@ def facts(encoder: Encoder, contract: Contract, neck: str, half: bool, parity: M
         "std": list(header.std),
         "interpolation": header.interpolation,
         "channel_order": "RGB",
-        "neck": neck,
+        "neck": neck or header.neck,
         "l2_normalised": False,
         "half": half,
         "cameras": "left out" if embeds_cameras(encoder) else "none",

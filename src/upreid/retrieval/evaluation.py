@@ -9,11 +9,11 @@ from upreid.data.benchmarks.market1501 import read_multi_query
 from upreid.data.records import Record
 from upreid.errors import InputError
 from upreid.models.encoder import Encoder
-from upreid.retrieval.features import Encode, EncodedBenchmark
+from upreid.retrieval.features import EncodedBenchmark
 from upreid.retrieval.inputs import as_feature_pair, as_labels
 from upreid.retrieval.metrics import evaluate_chunks, has_match, why_no_match
 from upreid.retrieval.ranking import Labels, RankedQuery, distance_chunks
-from upreid.retrieval.settings import METRIC_LABELS, Ranking, check_reranking
+from upreid.retrieval.settings import METRIC_LABELS, Ranking, Retrieval, check_reranking
 from upreid.runtime.console import say
 from upreid.runtime.files import sha256
 
@@ -66,7 +66,7 @@ def labels_of(queries: Sequence[Record], gallery: Sequence[Record]) -> Labels:
     return as_labels(people, cameras, (len(queries), len(gallery)))
 
 
-def check_ranking(ranking: Ranking, labelled: Benchmark, *, prefix: str = "--") -> None:
+def check_ranking(ranking: Retrieval, labelled: Benchmark, *, prefix: str = "--") -> None:
     """Refuse what cannot be ranked before time is spent on features; `prefix`: what stands before the names of the flags.
 
     Raises InputError for settings of re-ranking that mean nothing or exceed the benchmark, for multi-query without the images
@@ -87,17 +87,12 @@ def check_ranking(ranking: Ranking, labelled: Benchmark, *, prefix: str = "--") 
         raise InputError(f"{labelled.name} at {labelled.root}: {why_no_match(labels, keep)}")
 
 
-def reranking(ranking: Ranking) -> dict[str, Any] | None:
+def reranking(ranking: Retrieval) -> dict[str, Any] | None:
     """Describe the re-ranking for the protocol."""
     if not ranking.rerank:
         return None
     numbers = {"k1": ranking.k1, "k2": ranking.k2, "lambda": ranking.lambda_value}
     return {"method": "k-reciprocal", **numbers}
-
-
-def encoding(encoder: Encoder, ranking: Ranking) -> Encode:
-    """Return the function that gives features after or before the neck."""
-    return encoder.before_neck if ranking.neck == "before" else encoder
 
 
 def identity_of(path: Path, encoder: Encoder, ranking: Ranking) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """How features are made and compared: torch-free, so that the command line is built from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from upreid.errors import InputError
@@ -18,11 +18,9 @@ METRIC_LABELS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ranking:
+class Retrieval:
     """Features and distances of the retrieval, and who counts as found."""
 
-    neck: Literal["after", "before"] = "after"
-    """Side of the BNNeck from which features are taken, where the encoder has one."""
     flip: bool = False
     """Features as the mean over an image and its mirror image."""
     metric: Literal["cosine", "euclidean"] = "cosine"
@@ -39,6 +37,27 @@ class Ranking:
     """Re-ranking: number of neighbours over which an encoding is averaged."""
     lambda_value: ShareOrZero = 0.3
     """Re-ranking: weight of the original distance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking(Retrieval):
+    """Features and distances of the retrieval, and who counts as found."""
+
+    neck: Literal["after", "before"] = "after"
+    """Side of the BNNeck from which features are taken, where the encoder has one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderRanking(Retrieval):
+    """Features and distances of the retrieval with an encoder whose header records a side of the BNNeck."""
+
+    neck: Literal["after", "before"] | None = None
+    """Side of the BNNeck from which features are taken, where the encoder has one; by default the side that its recipe tests."""
+
+    def of(self, recorded: Literal["after", "before"]) -> Ranking:
+        """Return the ranking with the side given, else with the one that the header has `recorded`."""
+        shared = {field.name: getattr(self, field.name) for field in fields(Retrieval)}
+        return Ranking(**shared, neck=self.neck or recorded)
 
 
 def check_reranking(k1: int, k2: int, lambda_value: float, *, prefix: str = "") -> None:

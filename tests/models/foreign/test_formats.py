@@ -305,7 +305,7 @@ CASES = {
 def features(encoder: Encoder) -> Tensor:
     images = torch.randn(2, 3, encoder.header.height, encoder.header.width, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        return encoder(images, torch.tensor([1, 3]))
+        return encoder.after_neck(images, torch.tensor([1, 3]))
 
 
 def converted(path: Path, choices: Choices | None = None) -> Encoder:
@@ -323,6 +323,8 @@ def test_a_file_gives_the_features_of_the_network_that_wrote_it(case: Case, save
     wanted = features(source)
     torch.testing.assert_close(features(encoder), wanted, atol=1e-5, rtol=1e-5)
     assert (encoder.head is None) == (source.head is None)
+    is_from_transreid = case.source.startswith(("TransReID", "PASS", "SOLIDER", "CLIP-ReID"))
+    assert (encoder.header.neck == "before") == (is_from_transreid and encoder.head is not None)
     save_encoder(tmp_path / "out.safetensors", encoder)
     torch.testing.assert_close(features(load_encoder(tmp_path / "out.safetensors")), wanted, atol=1e-5, rtol=1e-5)
 

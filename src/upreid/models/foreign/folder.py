@@ -13,6 +13,7 @@ from upreid.models.foreign.writing import check
 from upreid.runtime.files import write_aside, write_text
 
 NO_HUB = "--push needs huggingface-hub; install it with pip install 'upreid[hub]'"
+NO_HEAD = "none; the feature is the backbone's"
 OURS = ("config.json", MODEL_FILE, "README.md")
 
 
@@ -76,7 +77,9 @@ def card(encoder: Encoder, reason: str) -> str:
     """Return the model card: what it is, its data and protocol, how it is loaded, its limits, and what it is for."""
     header = encoder.header
     use = f"Not for timm: {reason}." if reason else 'In timm: `timm.create_model("local-dir:FOLDER", pretrained=True)`.'
-    head = json.dumps(asdict(header.head)) if header.head else "none; the feature is the backbone's"
+    head = (
+        f"{json.dumps(asdict(header.head))}; the feature is the one {header.neck} the neck" if header.head else NO_HEAD
+    )
     strides = (
         f"last stride {header.last_stride or 'of the network'}, patch stride {header.patch_stride or 'of the network'}"
     )

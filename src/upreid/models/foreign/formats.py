@@ -45,11 +45,7 @@ OSNETS = ("osnet_x1_0", "osnet_x0_75", "osnet_x0_5", "osnet_x0_25", "osnet_ibn_x
 ICS_VITS = tuple(f"vit_{size}_patch16_ics" for size in ("small", "base", "tiny"))
 PASS_VITS = tuple(f"pass_vit_{size}_patch16" for size in ("small", "base", "tiny"))
 SWINS = tuple(f"solider_swin_{size}" for size in ("tiny", "small", "base"))
-CLIP_VITS = (
-    "vit_base_patch16_clip_quickgelu_224",
-    "vit_base_patch32_clip_quickgelu_224",
-    "vit_large_patch14_clip_quickgelu_224",
-)
+CLIP_VITS = tuple(f"vit_{size}_clip_quickgelu_224" for size in ("base_patch16", "base_patch32", "large_patch14"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +71,11 @@ class Format:
     """Stride of a ResNet's last stage; None is the network's own, 2."""
     note: str = ""
     """What no weight shows, and the format decides."""
+
+    @property
+    def neck(self) -> Literal["after", "before"]:
+        """Return the side of the neck from which its program takes features: all that grew from TransReID's, before it."""
+        return "before" if self.name.startswith(("TransReID", "PASS", "SOLIDER", "CLIP-ReID")) else "after"
 
 
 CEILING = "the stem's pooling has no padding and rounds up, as fast-reid's does"

@@ -49,14 +49,14 @@ def make_encoder(foreign: Foreign, path: Path, *, height: int, width: int) -> tu
     )
     encoder = Encoder(backbone, header)
     if foreign.head:
-        encoder, sentence = with_head(encoder, foreign.head)
+        encoder, sentence = with_head(encoder, foreign)
         sentences.append(sentence)
     return encoder.eval(), sentences
 
 
-def with_head(encoder: Encoder, tensors: dict[str, Tensor]) -> tuple[Encoder, str]:
+def with_head(encoder: Encoder, foreign: Foreign) -> tuple[Encoder, str]:
     """Put the head of the checkpoint on an encoder; where it is none of ours, leave it and say so."""
-    settings = head_settings(tensors)
+    tensors, settings = foreign.head, head_settings(foreign.head)
     try:
         head = create_head(encoder.backbone, settings)
     except UpreidError as error:
@@ -75,10 +75,10 @@ def with_head(encoder: Encoder, tensors: dict[str, Tensor]) -> tuple[Encoder, st
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(given[name])
-    what = f"its head comes with it: {settings.name}, {len(own)} tensors"
+    what = f"its head comes with it: {settings.name}, {len(own)} tensors, features {foreign.neck} the neck"
     if settings.cameras:
         what += f", {len(settings.cameras)} cameras (numbered from 1, weight {CAMERA_WEIGHT:g} as in TransReID's configurations)"
-    return Encoder(encoder.backbone, replace(encoder.header, head=settings), head), what
+    return Encoder(encoder.backbone, replace(encoder.header, head=settings, neck=foreign.neck), head), what
 
 
 def head_settings(tensors: dict[str, Tensor]) -> HeadSettings:

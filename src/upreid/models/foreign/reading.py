@@ -57,6 +57,8 @@ class Foreign:
     attention_heads: int | None = None
     head: dict[str, Tensor] = field(default_factory=dict)
     """Tensors of a fine-tuned head by our names, where we have such a head."""
+    neck: Literal["after", "before"] = "after"
+    """Side of the head's neck from which its program takes features."""
     left: tuple[str, ...] = ()
     """Names of the tensors beside the encoder."""
 
@@ -107,6 +109,7 @@ def read_checkpoint(path: Path, choices: Choices | None = None) -> Foreign:
         patch_stride=patch_stride,
         attention_heads=choices.attention_heads,
         head=renamed.head,
+        neck=row.neck,
         left=tuple(renamed.left),
     )
 
