@@ -168,6 +168,11 @@ def test_multi_query_is_said_in_the_protocol_and_refused_without_its_images(eval
         (("--rerank", "--k1", 40), "--k1 40: market1501 has 36 images to rank"),
         (("--rerank", "--lambda-value", 3), "--lambda-value got '3'"),
         (("--k1", 10), "--k1 10: has no effect without --rerank"),
+        (("--rerank-variant", "fast-reid"), "--rerank-variant fast-reid: has no effect without --rerank"),
+        (
+            ("--rerank", "--rerank-variant", "luperson", "--metric", "euclidean"),
+            "--rerank-variant luperson: it squares",
+        ),
         (("--lambda-value", 0.1), "--lambda-value 0.1: has no effect without --rerank"),
     ],
 )

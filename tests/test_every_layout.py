@@ -33,7 +33,13 @@ def test_it_is_checked_trained_on_evaluated_and_compared(
         result = json.loads(Path(f"{recipe}.json").read_text())
         assert 0 < result["mAP"] <= 100
         assert (result["protocol"]["dataset"], result["protocol"]["head"]) == (name, head)
-        assert result["protocol"]["rerank"] == {"method": "k-reciprocal", "k1": 20, "k2": 6, "lambda": 0.3}
+        assert result["protocol"]["rerank"] == {
+            "method": "k-reciprocal",
+            "variant": "classic",
+            "k1": 20,
+            "k2": 6,
+            "lambda": 0.3,
+        }
     capsys.readouterr()
     assert main(["table", *HEADS, *(f"{recipe}.json" for recipe in HEADS)]) == 0
     out = capsys.readouterr().out

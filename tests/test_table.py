@@ -61,7 +61,10 @@ def test_methods_are_rows_and_data_sets_columns(tmp_path: Path, capsys) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"rerank": {"method": "k-reciprocal", "k1": 20}}, "rerank none; .*rerank method k-reciprocal k1 20"),
+        (
+            {"rerank": {"method": "k-reciprocal", "k1": 20}},
+            "rerank none; .*rerank method k-reciprocal variant classic k1 20",
+        ),
         ({"gallery": {"images": 21}}, "gallery images 20; .*gallery images 21"),
         ({"flip": True}, "flip False; .*flip True"),
         ({"neck": "before"}, "neck after; .*neck before"),
@@ -74,6 +77,17 @@ def test_results_of_different_protocols_never_share_a_column_and_it_says_why(
     assert "market1501 [1], mAP / Rank-1 | market1501 [2], mAP / Rank-1" in lines[0]
     assert "was measured in 2 ways that cannot be compared" in lines[-1]
     assert re.search(words, lines[-1]) or re.search("; .*".join(reversed(words.split("; .*"))), lines[-1])
+
+
+def test_re_ranking_of_an_earlier_version_shares_a_column_with_the_classic_variant_alone(
+    tmp_path: Path, capsys
+) -> None:
+    rerank = {"k1": 20, "k2": 6, "lambda": 0.3}
+    early = result(tmp_path, "early", 20.0, rerank={"method": "k-reciprocal", **rerank})
+    now = result(tmp_path, "now", 22.0, seed=2, rerank={"method": "k-reciprocal", "variant": "classic", **rerank})
+    other = result(tmp_path, "other", 30.0, rerank={"method": "k-reciprocal", "variant": "fast-reid", **rerank})
+    assert "21.0 ± 1.4" in printed(capsys, early, now)[2]
+    assert "[2]" in printed(capsys, early, other)[0]
 
 
 def test_two_results_with_one_seed_are_not_averaged(tmp_path: Path, capsys) -> None:

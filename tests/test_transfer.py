@@ -109,7 +109,7 @@ def test_each_encoder_reads_each_set_once_and_settings_reach_the_ranking(transfe
     assert said.count("features: ") == 2 * 2 * 2  # queries and gallery
     assert lines[0] == r"\begin{tabular}{llllcc}"
     assert "market1501=market, mINP & market1501=mine, mINP" in lines[2]
-    assert any("re-ranked (k1 3, k2 2, lambda 0.3)" in line for line in lines)
+    assert any("re-ranked (classic, k1 3, k2 2, lambda 0.3)" in line for line in lines)
 
 
 @pytest.mark.parametrize(

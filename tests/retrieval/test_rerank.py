@@ -16,18 +16,28 @@ from upreid.retrieval.rerank import rerank, reranked_chunks
 CLOSE = {"rtol": 1e-5, "atol": 2e-6}
 
 
-def dense(query, gallery, k1=20, k2=6, lambda_value=0.3, *, metric="cosine"):
-    """The paper's definitions, one image after the other, in double precision; every matrix is images x images."""
+def dense(query, gallery, k1=20, k2=6, lambda_value=0.3, *, metric="cosine", variant="classic"):
+    """The paper's definitions, one image after the other, in double precision; every matrix is images x images.
+
+    fast-reid's variant: the k1 nearest have the image itself among them, weights are a softmax of squared distances, and the
+    cosine distance or the squared Euclidean one is blended in. LUPerson's squares the distances once more before anything else.
+    """
     features = np.concatenate([query, gallery]).astype(np.float64)
     if metric == "cosine":
         features /= np.linalg.norm(features, axis=1, keepdims=True)
     count = len(features)
     distance = np.array([[((one - other) ** 2).sum() for other in features] for one in features])
     order = [sorted(range(count), key=lambda j, row=row: (row[j], j)) for row in distance]
-    distance /= distance.max(axis=1, keepdims=True)
+    blended = distance / 2 if metric == "cosine" else distance
+    if variant == "luperson":
+        distance = distance**2
+    if variant != "fast-reid":
+        distance /= distance.max(axis=1, keepdims=True)
+        blended = distance
+    known = k1 if variant == "fast-reid" else k1 + 1
 
     def first(p, k):  # N(p, k), and p itself, which is its own neighbour
-        return set(order[p][: k + 1])
+        return set(order[p][: min(k + 1, known)])
 
     def reciprocal(p, k):
         return {q for q in first(p, k) if p in first(q, k)}
@@ -53,7 +63,7 @@ def dense(query, gallery, k1=20, k2=6, lambda_value=0.3, *, metric="cosine"):
         for g in range(len(query), count):
             shared = np.minimum(encodings[p], encodings[g]).sum()
             jaccard = 1 - shared / (2 - shared)
-            final[p, g - len(query)] = (1 - lambda_value) * jaccard + lambda_value * distance[p, g]
+            final[p, g - len(query)] = (1 - lambda_value) * jaccard + lambda_value * blended[p, g]
     return final
 
 
@@ -75,6 +85,26 @@ def test_it_equals_the_dense_formulation(k1, k2, lambda_value, metric) -> None:
         found = rerank(*features, k1, k2, lambda_value, metric=metric, quiet=True)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, dense(*features, k1, k2, lambda_value, metric=metric), **CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("variant", "metric"), [("fast-reid", "cosine"), ("fast-reid", "euclidean"), ("luperson", "cosine")]
+)
+@pytest.mark.parametrize(("k1", "k2", "lambda_value"), [(20, 6, 0.3), (7, 1, 0.0), (2, 2, 1.0), (1, 1, 0.5)])
+def test_the_variants_equal_theirs(k1, k2, lambda_value, variant, metric) -> None:
+    for seed in range(3):
+        features = crowd(seed, noise=(0.3, 1, 3)[seed])
+        settled = k1, k2, lambda_value
+        found = rerank(*features, *settled, metric=metric, variant=variant, quiet=True)
+        np.testing.assert_allclose(found, dense(*features, *settled, metric=metric, variant=variant), **CLOSE)
+
+
+def test_the_variants_are_three_algorithms() -> None:
+    features = crowd(0)
+    found = {name: rerank(*features, variant=name, quiet=True) for name in ("classic", "fast-reid", "luperson")}
+    assert np.array_equal(found["classic"], rerank(*features, quiet=True))
+    for one, other in (("classic", "fast-reid"), ("classic", "luperson"), ("fast-reid", "luperson")):
+        assert not np.allclose(found[one], found[other], atol=1e-3)
 
 
 @st.composite
@@ -252,6 +282,8 @@ def test_it_tells_how_far_it_has_come(capsys) -> None:
         ({"lambda_value": -0.1}, "lambda_value -0.1"),
         ({"lambda_value": float("nan")}, "lambda_value nan"),
         ({"metric": "manhattan"}, "cosine or euclidean"),
+        ({"variant": "fastreid"}, "variant 'fastreid': expected classic, fast-reid or luperson"),
+        ({"variant": "luperson", "metric": "euclidean"}, "with Euclidean distances it is the classic; leave it out"),
         ({"query_features": np.array([[0.0, np.inf]])}, "1 of 1 query features are not finite"),
         ({"gallery_features": np.ones((3, 4))}, "query features have 2 dimensions, gallery features 4"),
         ({"gallery_features": np.ones((0, 2))}, r"gallery features have shape \(0, 2\)"),

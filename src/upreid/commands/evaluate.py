@@ -62,7 +62,7 @@ def check_settings(config: Retrieval, labelled: Benchmark) -> None:
     check_ranking(config, labelled)
     refuse_faults(labelled, trains=False, same_camera=config.same_camera)
     defaults = Ranking()
-    for name in ("k1", "k2", "lambda_value"):
+    for name in ("k1", "k2", "lambda_value", "rerank_variant"):
         if not config.rerank and getattr(config, name) != getattr(defaults, name):
             flag = f"--{name.replace('_', '-')}"
             raise InputError(f"{flag} {getattr(config, name)}: has no effect without --rerank; add that flag")

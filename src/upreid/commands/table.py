@@ -41,6 +41,8 @@ class RetrievalResult:
     def column(self) -> tuple[str, str]:
         """Data set, and how it was measured."""
         measures = {name: self.protocol.get(name) for name in MEASURES}
+        if measures["rerank"]:  # the only variant of earlier results is the classic one
+            measures["rerank"] = {"method": "", "variant": "classic", **measures["rerank"]}
         return str(self.protocol["dataset"]), json.dumps(measures)
 
 

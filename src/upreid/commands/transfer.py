@@ -137,7 +137,7 @@ def notes(
     if None in marks:
         said.append("?: perhaps the encoder's own set; sets of this layout all have one name.")
     reranked = (
-        f"re-ranked (k1 {config.k1}, k2 {config.k2}, lambda {config.lambda_value:g})"
+        f"re-ranked ({config.rerank_variant}, k1 {config.k1}, k2 {config.k2}, lambda {config.lambda_value:g})"
         if config.rerank
         else "not re-ranked"
     )

@@ -140,6 +140,7 @@ class FinetuneConfig(TrainingConfig):
         *TrainingConfig.added_later,
         "data.unreadable_share",
         "test.multi_query",
+        "test.rerank_variant",
         "test.same_camera",
         "train.accumulate",
         "train.compile",

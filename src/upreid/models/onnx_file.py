@@ -70,7 +70,8 @@ class Graph(nn.Module):
 
     def __init__(self, encoder: Encoder, contract: Contract, *, neck: Neck | None = None, half: bool = False) -> None:
         super().__init__()
-        self.encoder, self.neck, self.half_inside = without_cameras(encoder), neck, half
+        self.encoder, self.half_inside = without_cameras(encoder), half
+        self.features = self.encoder.at_neck(neck)
         own = encoder.header.mean, encoder.header.std
         given = {"pixels": ((0.0,) * 3, (1.0,) * 3), "imagenet": (IMAGENET.mean, IMAGENET.std), "own": own}
         (own_mean, own_std), (mean, std) = (
@@ -86,8 +87,7 @@ class Graph(nn.Module):
         images = images * self.scale + self.shift
         if self.half_inside:
             images = images.half()
-        features = self.encoder.at_neck(self.neck)(images)
-        return features.float()
+        return self.features(images).float()
 
 
 def without_cameras(encoder: Encoder) -> Encoder:

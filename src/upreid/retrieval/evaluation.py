@@ -34,7 +34,7 @@ def rank_benchmark(encoded: EncodedBenchmark, *, first: int) -> tuple[dict[str, 
         from upreid.retrieval.rerank import reranked_chunks  # and scipy with it
 
         settings = {name: getattr(ranking, name) for name in ("k1", "k2", "lambda_value", "metric")}
-        chunks = reranked_chunks(query, gallery, **settings)
+        chunks = reranked_chunks(query, gallery, **settings, variant=ranking.rerank_variant)
     else:
         chunks = distance_chunks(query, gallery, metric=ranking.metric)
     rule = {"metric": ranking.metric, "same_camera": ranking.same_camera}
@@ -73,7 +73,8 @@ def check_ranking(ranking: Retrieval, labelled: Benchmark, *, prefix: str = "--"
     that it needs, and for a benchmark in which no query has a match that counts.
     """
     if ranking.rerank:
-        check_reranking(ranking.k1, ranking.k2, ranking.lambda_value, prefix=prefix)
+        sizes = ranking.k1, ranking.k2, ranking.lambda_value
+        check_reranking(*sizes, ranking.rerank_variant, metric=ranking.metric, prefix=prefix)
         images = len(labelled.query) + len(labelled.gallery)
         if ranking.k1 >= images:
             raise InputError(
@@ -92,7 +93,7 @@ def reranking(ranking: Retrieval) -> dict[str, Any] | None:
     if not ranking.rerank:
         return None
     numbers = {"k1": ranking.k1, "k2": ranking.k2, "lambda": ranking.lambda_value}
-    return {"method": "k-reciprocal", **numbers}
+    return {"method": "k-reciprocal", "variant": ranking.rerank_variant, **numbers}
 
 
 def identity_of(path: Path, encoder: Encoder, ranking: Ranking) -> dict[str, Any]:

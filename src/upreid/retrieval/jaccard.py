@@ -180,15 +180,19 @@ def reciprocal_neighbours(ranked: NDArray[np.int32]) -> csr_array:
     return forward.multiply(forward.T).tocsr()
 
 
-def encode(neighbourhoods: csr_array, images: Images, scale: NDArray[np.float32]) -> csr_array:
+def encode(
+    neighbourhoods: csr_array, images: Images, scale: NDArray[np.float32], *, squared: bool = False
+) -> csr_array:
     """Return V(p, q) = exp(-d(p, q) / scale(p)) for q in R*(p), with d the squared distance (section 3.3).
 
     Re-ranking divides by p's farthest distance. Clustering does not divide: its weights are the softmax of -d over R*(p).
+    `squared` squares the quotient once more.
 
     *Public code*: divided by their sum, so that the encodings of all images have the same weight.
     """
     rows = np.repeat(np.arange(images.count, dtype=np.int32), np.diff(neighbourhoods.indptr))
-    weights = np.exp(-images.distances_of_pairs(rows, neighbourhoods.indices) / scale[rows])
+    quotients = images.distances_of_pairs(rows, neighbourhoods.indices) / scale[rows]
+    weights = np.exp(-(quotients**2 if squared else quotients))
     weights /= np.bincount(rows, weights, minlength=images.count)[rows]
     return csr_array(
         (weights.astype(np.float32), neighbourhoods.indices, neighbourhoods.indptr), shape=neighbourhoods.shape

@@ -1,7 +1,7 @@
 """How features are made and compared: torch-free, so that the command line is built from it."""
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 from upreid.errors import InputError
 from upreid.ranges import Count, ShareOrZero
@@ -37,6 +37,8 @@ class Retrieval:
     """Re-ranking: number of neighbours over which an encoding is averaged."""
     lambda_value: ShareOrZero = 0.3
     """Re-ranking: weight of the original distance."""
+    rerank_variant: Literal["classic", "fast-reid", "luperson"] = "classic"
+    """Re-ranking: the published algorithm (classic), or what today's fast-reid or LUPerson computes instead, to compare with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +62,19 @@ class EncoderRanking(Retrieval):
         return Ranking(**shared, neck=self.neck or recorded)
 
 
-def check_reranking(k1: int, k2: int, lambda_value: float, *, prefix: str = "") -> None:
+def check_reranking(
+    k1: int, k2: int, lambda_value: float, variant: str = "classic", *, metric: str = "cosine", prefix: str = ""
+) -> None:
     """Refuse settings of re-ranking that mean nothing; `prefix`: what stands before their names where a user writes them."""
     check_neighbours(k1, k2, prefix=prefix)
+    name = f"{prefix}rerank-variant" if prefix else "variant"
+    if variant not in get_args(get_type_hints(Retrieval)["rerank_variant"]):
+        raise InputError(f"{name} '{variant}': expected classic, fast-reid or luperson")
+    if variant == "luperson" and metric == "euclidean":
+        raise InputError(
+            f"{name} luperson: it squares cosine distances once more, and with Euclidean distances it is the classic; "
+            "leave it out"
+        )
     if not 0 <= lambda_value <= 1:
         name = f"{prefix}lambda-value" if prefix else "lambda_value"
         raise InputError(f"{name} {lambda_value}: expected 0 (Jaccard distance alone) to 1 (original distance alone)")
