@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from upreid.cli import main
 from upreid.commands import doctor
 from upreid.config.commands import DoctorConfig
 
@@ -181,3 +182,56 @@ def test_people_with_one_image_and_a_single_training_camera_are_remarked_on(mark
     assert code == 0
     assert "1 training people have one image only" in report
     assert "all training images come from one camera" in report
+
+
+def unlabelled(root: Path, *flags: str) -> int:
+    return main(["doctor", "unlabelled", str(root), *flags])
+
+
+def test_images_without_labels_are_described_with_their_tracklets_and_copies(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{number:04d}.png,t{number // 4}" for number in range(24)]
+    (pictures / "tracklets.csv").write_text("\n".join(["file,tracklet", *rows]) + "\n")
+    for name in ("0001", "0030"):
+        (pictures / f"{name}.png").write_bytes((pictures / "0000.png").read_bytes())
+    assert unlabelled(pictures, "--tracklets", "own") == 0
+    report = capsys.readouterr().out
+    assert "tracklets: 6 of 4 to 4 crops (10 %, 50 %, 90 %: 4, 4, 4); 8 of 32 crops are single (25%)" in report
+    assert "height 24, 24, 24, width 12, 12, 12 pixels" in report
+    assert "note:  32 images are lower than 32 pixels" in report
+    said = (
+        "2 images repeat another one byte for byte, 1 of them from different tracklets: 0000.png = 0001.png, 0000.png"
+    )
+    assert said in report
+    assert report.strip().endswith("ok:    every image can be read\nthese images can be trained on")
+
+
+def test_many_unreadable_images_without_labels_are_a_fault_and_five_are_named(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(6):
+        (pictures / f"{number:04d}.png").write_bytes(b"no picture")
+    assert unlabelled(pictures) == 2
+    report = capsys.readouterr().out
+    assert "FAULT: 6 of 32 images cannot be read" in report
+    assert [f"{number:04d}.png" in report for number in range(6)] == [True] * 5 + [False]
+    assert report.strip().endswith("these images cannot be used as they are")
+    assert unlabelled(pictures, "--quick") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["unlabelled", "ROOT", "--tracklets", "none.csv"], "--tracklets: no list of tracklets at none.csv"),
+        (["unlabelled", "ROOT", "--tracklets", "folders"], "--tracklets folders: each of the 32 crops"),
+        (["market1501", "ROOT", "--tracklets", "own"], "say: upreid doctor unlabelled"),
+    ],
+)
+def test_tracklets_that_cannot_be_are_refused_in_one_line(
+    words: list[str], said: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", *(str(pictures) if word == "ROOT" else word for word in words)]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1
+    assert said in errors[0]

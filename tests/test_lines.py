@@ -83,7 +83,7 @@ def helped(line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
         ("pretrain --help", "[OPTIONS] RECIPE"),
         ("pretrain --help", "Number of passes over the images. (default: 200.0)"),
         ("pack --help", "SRC OUT"),
-        ("pretrain --help", "Recipes: laptop, luperson-resnet50, luperson-vit-small,"),
+        ("pretrain --help", "Recipes: laptop, luperson-nl-resnet50, luperson-resnet50,"),
         ("finetune --resume RUN --help", "Recipes: bot,"),
     ],
 )

@@ -54,7 +54,10 @@ COMMANDS: dict[str, Command] = {
         "commands.doctor",
         "commands:DoctorConfig",
         ("name", "root"),
-        {"DATASET ROOT": "check a labelled set before hours are spent on it"},
+        {
+            "DATASET ROOT": "check a labelled set before hours are spent on it",
+            "unlabelled ROOT": "check images without labels, and their tracklets",
+        },
     ),
     "split": Command(
         "commands.split",

@@ -40,6 +40,8 @@ class ImageBatch:
     """Unreadable files met while making this batch: index, and a sentence with name and reason."""
     mates: int = 0
     """Number of images at the end that are mates of those before: other crops of the same tracklets, in the same order."""
+    tracklets: Int64[Tensor, " batch"] | None = None
+    """Number of each image's tracklet, where a view asks for it."""
 
     def to(self, device: torch.device) -> "ImageBatch":
         """Move the pixels; the small integers stay on the host, where boxes are drawn."""

@@ -10,19 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upreid.data.sources.recognise import open_source
-from upreid.data.tracklets import Tracklets, numbered, read_tracklets
+from upreid.data.tracklet_lists import read_tracklets
+from upreid.data.tracklets import Tracklets, numbered, numbered_anew
 from upreid.errors import DataError, InputError, UpreidError
 
 labels = st.lists(st.integers(0, 5), min_size=1, max_size=40)
 
 
-def far_enough(known: Tracklets, image: int, gap: int) -> list[int]:
+def far_enough(labels: list[int], moments: list[int], image: int, gap: int) -> list[int]:
     """The slow twin: all crops of an image's tracklet that may be its mate."""
-    members = [other for other in range(len(known.numbers)) if known.numbers[other] == known.numbers[image]]
-    place = members.index(image)
-    far = [member for number, member in enumerate(members) if abs(number - place) >= gap]
-    most = max(abs(number - place) for number in range(len(members)))
-    return far or [member for number, member in enumerate(members) if abs(number - place) == most]
+    others = [other for other, label in enumerate(labels) if label == labels[image] and other != image] or [image]
+    distances = [abs(moments[other] - moments[image]) for other in others]
+    least = min(gap, max(distances))
+    return [other for other, distance in zip(others, distances, strict=True) if distance >= least]
 
 
 @given(labels=labels, seed=st.integers(0, 99), epoch=st.integers(0, 9), gap=st.integers(1, 4))
@@ -32,8 +32,64 @@ def test_a_mate_is_of_the_same_tracklet_and_as_far_away_as_asked(
     known = Tracklets(numbered([str(label) for label in labels]))
     images = np.arange(len(labels))
     mates = known.mates(images, seed=seed, epoch=epoch, gap=gap)
+    places = [labels[:image].count(label) for image, label in enumerate(labels)]
     for image, mate in zip(images, mates, strict=True):
-        assert mate in far_enough(known, image, gap)
+        assert mate in far_enough(labels, places, image, gap)
+
+
+@given(
+    crops=st.lists(st.tuples(st.integers(0, 3), st.integers(-20, 20)), min_size=1, max_size=30),
+    seed=st.integers(0, 99),
+    gap=st.integers(1, 50),
+)
+def test_where_frames_are_known_the_distance_is_that_of_frames(
+    crops: list[tuple[int, int]], seed: int, gap: int
+) -> None:
+    labels, frames = [label for label, _ in crops], [frame for _, frame in crops]
+    known = Tracklets(numbered([str(label) for label in labels]), np.array(frames))
+    images = np.arange(len(crops))
+    mates = known.mates(images, seed=seed, epoch=1, gap=gap)
+    for image, mate in zip(images, mates, strict=True):
+        assert mate in far_enough(labels, frames, image, gap)
+
+
+@given(labels=labels, seed=st.integers(0, 99))
+def test_frames_in_steps_of_one_mean_what_places_mean(labels: list[int], seed: int) -> None:
+    numbers, images = numbered([str(label) for label in labels]), np.arange(len(labels))
+    frames = np.array([7 * label + labels[:image].count(label) for image, label in enumerate(labels)])
+    drawn = [
+        known.mates(images, seed=seed, epoch=2, gap=2) for known in (Tracklets(numbers), Tracklets(numbers, frames))
+    ]
+    np.testing.assert_array_equal(*drawn)
+    assert Tracklets(numbers).fingerprint != Tracklets(numbers, frames).fingerprint
+
+
+@given(labels=labels, seed=st.integers(0, 99))
+def test_a_share_of_the_images_is_paired_as_it_would_be_and_the_others_are_their_own_mates(
+    labels: list[int], seed: int
+) -> None:
+    known, images = Tracklets(numbered([str(label) for label in labels])), np.arange(len(labels))
+    whole, part = (known.mates(images, seed=seed, epoch=0, share=share) for share in (1.0, 0.5))
+    assert ((part == whole) | (part == images)).all()
+
+
+def test_the_share_is_about_that_and_drawn_anew_in_each_epoch() -> None:
+    known, images = Tracklets(np.arange(2000) // 2), np.arange(2000)
+    first, second = (known.mates(images, seed=1, epoch=epoch, share=0.25) != images for epoch in (0, 1))
+    assert 0.2 < first.mean() < 0.3
+    assert 0.02 < (first & second).mean() < 0.11
+
+
+@given(labels=labels, kept=st.lists(st.booleans(), min_size=40, max_size=40))
+def test_tracklets_of_some_crops_are_numbered_as_if_they_had_been_alone(labels: list[int], kept: list[bool]) -> None:
+    some = np.array([image for image in range(len(labels)) if kept[image]], dtype=np.int64)
+    anew = numbered_anew(numbered([str(label) for label in labels])[some])
+    np.testing.assert_array_equal(anew, numbered([str(labels[image]) for image in some]))
+
+
+def test_frames_beyond_64_bits_are_refused() -> None:
+    with pytest.raises(DataError, match="further apart"):
+        Tracklets(np.arange(3000) // 2, np.tile([0, 2**53], 1500))
 
 
 @given(labels=labels, seed=st.integers(0, 99))
@@ -102,6 +158,20 @@ def test_folders_and_names_tell_tracklets(tmp_path: Path, pictures: Path) -> Non
     assert read_tracklets(Path("names"), open_source(root)).numbers.tolist() == [0, 0, 1, 2, 3]
 
 
+def test_a_column_of_frames_sets_the_order_and_names_of_luperson_nl_have_frames(pictures: Path, tmp_path: Path) -> None:
+    rows = ["file,tracklet,note,frame", "0000.png,a,x,30", "0001.png,a,,-10", "", "0002.png,a,,20", "0003.png,,,"]
+    (tmp_path / "list.csv").write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode())
+    known = read_tracklets(tmp_path / "list.csv", open_source(pictures))
+    assert known.frames is not None
+    assert known.order[:3].tolist() == [1, 2, 0]
+    assert known.moments[:4].tolist() == [40, 0, 30, 0]
+    root = tmp_path / "nl"
+    root.mkdir()
+    for name in ("000001_0000100_00", "000001_0000009_01", "other"):
+        (root / f"{name}.png").write_bytes((pictures / "0000.png").read_bytes())
+    assert read_tracklets(Path("names"), open_source(root)).moments.tolist() == [0, 91, 0]
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "words"),
     [
@@ -111,6 +181,10 @@ def test_folders_and_names_tell_tracklets(tmp_path: Path, pictures: Path) -> Non
         ("0000.png,a\n", DataError, ["first line must be file,tracklet"]),
         ("file,tracklet\n0000.png\n", DataError, ["line 2"]),
         ("", DataError, ["begins with nothing"]),
+        ("file,tracklet,frame\n0000.png,a,1\n\n0001.png,a,x\n", DataError, ["line 4", "'x'", "whole number"]),
+        ("file,tracklet,frame\n0000.png,a,1\n0001.png,a\n", DataError, ["line 3", "nothing as its frame"]),
+        ("file,tracklet,frame\n0000.png,a,1\n0000.png,a,2\n", DataError, ["0000.png twice", "frames 1 and 2"]),
+        ("file,tracklet\n0000.png,a\n0000.png,\n", DataError, ["a and (none)"]),
     ],
 )
 def test_a_list_that_does_not_fit_is_refused_in_one_line(

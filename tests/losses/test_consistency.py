@@ -214,3 +214,18 @@ def test_single_precision_is_close_to_double(name, vectors):
 
 def test_a_sharper_teacher_changes_the_target(vectors):
     assert loss_of("g-rel", *vectors, teacher=0.04) != loss_of("g-rel", *vectors, teacher=0.1)
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_anchors_that_are_left_out_might_as_well_not_be_there(name, vectors):
+    query, original, anchors = vectors
+    kept = [0, 2, 4, 5]
+    gone = torch.ones(ANCHORS, dtype=torch.bool)
+    gone[kept] = False
+    how = {"temperature": STUDENT, "teacher_temperature": TEACHER}
+    student, twin = query.clone().requires_grad_(), query.clone().requires_grad_()
+    own = torch.tensor([4, 0, 2])
+    loss = READINGS[name].loss(student, original, anchors, own, **how, left_out=gone.expand(BATCH, -1))
+    fewer = READINGS[name].loss(twin, original, anchors[kept], torch.tensor([2, 0, 1]), **how)
+    torch.testing.assert_close(loss, fewer)
+    torch.testing.assert_close(torch.autograd.grad(loss, student)[0], torch.autograd.grad(fewer, twin)[0])

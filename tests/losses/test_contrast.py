@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from upreid.losses.contrast import info_nce
+from upreid.losses.contrast import info_nce, mean_nce
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -96,3 +96,59 @@ def test_order_of_batch_and_queue_and_rotation_change_nothing(vectors):
     rotation = torch.linalg.qr(unit(5, 5, seed=4))[0]
     torch.testing.assert_close(info_nce(query[batch], key[batch], negatives[queue], temperature=0.2), base)
     torch.testing.assert_close(info_nce(*(v @ rotation for v in vectors), temperature=0.2), base)
+
+
+MASK = torch.tensor([[1, 0, 0, 1, 0, 0, 0], [0] * 7, [1] * 7], dtype=torch.bool)
+
+
+def slow_without(query, key, negatives, left_out):
+    loss = 0
+    for q, k, row in zip(query, key, left_out, strict=True):
+        scores = torch.stack([q @ k, *(q @ n for n, gone in zip(negatives, row, strict=True) if not gone)]) / 0.2
+        loss = loss - torch.log_softmax(scores, dim=0)[0] / len(query)
+    return loss
+
+
+def slow_mean(query, key, others, positives):
+    loss = 0
+    for q, k, row in zip(query, key, positives, strict=True):
+        scores = torch.log_softmax(torch.stack([q @ k, *(q @ n for n in others)]) / 0.2, dim=0)
+        chosen = [scores[0], *(score for score, yes in zip(scores[1:], row, strict=True) if yes)]
+        loss = loss - sum(chosen) / len(chosen) / len(query)
+    return loss
+
+
+PAIRS = [
+    (lambda q, k, n, mask: info_nce(q, k, n, temperature=0.2, left_out=mask), slow_without),
+    (lambda q, k, n, mask: mean_nce(q, k, n, mask, temperature=0.2), slow_mean),
+]
+
+
+@pytest.mark.parametrize(("loss", "slow"), PAIRS, ids=["left out", "positives"])
+def test_keys_of_the_own_tracklet_are_left_out_or_are_positives_as_in_the_slow_twin(loss, slow, vectors):
+    query, key, negatives = vectors
+    student = query.clone().requires_grad_()
+    values = [one(student, key, negatives, MASK) for one in (loss, slow)]
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*(torch.autograd.grad(value, student)[0] for value in values))
+
+
+@pytest.mark.parametrize(("loss", "slow"), PAIRS, ids=["left out", "positives"])
+def test_without_keys_of_the_own_tracklet_it_is_the_plain_loss_and_only_the_query_learns(loss, slow, vectors):
+    leaves = [vector.clone().requires_grad_() for vector in vectors]
+    value = loss(*leaves, torch.zeros_like(MASK))
+    torch.testing.assert_close(value, info_nce(*leaves, temperature=0.2))
+    value.backward()
+    assert leaves[0].grad.abs().sum() > 0
+    assert leaves[1].grad is leaves[2].grad is None
+    assert torch.autograd.gradcheck(lambda q: loss(q, *vectors[1:], MASK), vectors[0].requires_grad_())
+
+
+def test_closed_forms_of_a_positive_in_the_queue_and_of_one_left_out():
+    east, north = torch.tensor([[1.0, 0.0]]).double(), torch.tensor([[0.0, 1.0]]).double()
+    queue, mask = torch.cat([east, north]), torch.tensor([[True, False]])
+    without = info_nce(east, east, queue, temperature=1.0, left_out=mask)
+    assert without.item() == pytest.approx(math.log(1 + math.exp(-1)))
+    with_both = mean_nce(east, east, queue, mask, temperature=1.0)
+    assert with_both.item() == pytest.approx(math.log(2 + math.exp(-1)))
+    assert mean_nce(east, east, east, mask[:, :1], temperature=1.0).item() == pytest.approx(math.log(2))

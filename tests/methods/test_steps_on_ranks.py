@@ -13,6 +13,10 @@ CONSISTENCY = [["--consistency.reading", name, "--consistency.weight", "1"] for 
 INTRINSIC = [["--intrinsic.reading", name, "--intrinsic.weight", "1"] for name in intrinsic.READINGS]
 PIXELS = ["--intrinsic.source", "pixels"]
 VIEWS = ["--intrinsic.reading", "i-d", "--intrinsic.source", "views", "--contrast.third-view", "query"]
+MATES = [
+    ["--contrast.mates", role, "--consistency.reading", reading, "--consistency.share", "0.5"]
+    for role, reading in (("left-out", "g-key"), ("positives", "g-batch"))
+]
 ORIGINAL_KEYS = ["--contrast.key", "original", "--consistency.reading", "g-rel"]
 
 
@@ -78,3 +82,14 @@ def test_accumulation_equals_batch_norm_groups(tmp_path: Path, flags: list[str])
 def test_groups_change_the_result_so_the_comparisons_above_compare_something(tmp_path: Path) -> None:
     two, four = (two_steps(tmp_path / f"{n}.pt", "--model.bn-groups", n) for n in ("2", "4"))
     assert not torch.allclose(two["losses"], four["losses"])
+
+
+@pytest.mark.ranks
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", MATES, ids=lambda flags: f"{flags[1]} {flags[3]}")
+def test_tracklets_are_known_alike_on_two_ranks_and_in_one_process(tmp_path: Path, flags: list[str]) -> None:
+    one = two_steps(tmp_path / "one.pt", *flags, "--model.bn-groups", "2")
+    two = two_steps(tmp_path / "two.pt", *flags, "--model.bn-groups", "1", ranks=2)
+    assert_same(one, two)
+    plain = two_steps(tmp_path / "plain.pt", *flags[2:], "--model.bn-groups", "2")
+    assert not torch.allclose(one["losses"], plain["losses"])  # so the tracklets had an effect

@@ -12,7 +12,7 @@ from upreid.commands.pretrain import method_of
 from upreid.config.command_line import parse
 from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
-from upreid.data.augment import PatchGrid, PatchView
+from upreid.data.augment import PatchGrid, PatchView, TrackletNumber
 from upreid.methods.moco_v2 import MocoV2
 from upreid.methods.pretraining import Setup
 from upreid.runtime.distributed import World, averaging, gather, join
@@ -62,6 +62,8 @@ def main(out: Path, flags: list[str]) -> None:
         losses = []
         for step in range(STEPS):
             views = views_of(step, world, grid)
+            numbers = torch.arange(step, step + BATCH)[world.share(BATCH)] % 5 // 2  # they come again in later steps
+            views |= {name: numbers for name, view in method.views().items() if isinstance(view, TrackletNumber)}
             shares = {name: view.images for name, view in method.views().items() if view.images is not None}
             views |= {name: images.of(views[name]) for name, images in shares.items()}
             named = train_step(method, trained, views, step, optimiser, **how)

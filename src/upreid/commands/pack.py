@@ -1,6 +1,7 @@
 """`upreid pack`: images of any source, labelled or not, into tar shards that training reads at random."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from upreid.config.commands import PackConfig
 from upreid.data.benchmarks import open_benchmark
@@ -10,6 +11,7 @@ from upreid.data.packing.shard import Packing, Shape, finished_record, write_sha
 from upreid.data.sources.packed_set import UNFINISHED, read_manifest
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source
+from upreid.data.tracklet_lists import OWN, carries_tracklets, read_tracklets
 from upreid.errors import DataError, InputError, RunError, in_one_line
 from upreid.runtime.console import progress, say
 from upreid.runtime.files import write_text
@@ -27,7 +29,12 @@ def run(config: PackConfig) -> None:
         raise InputError(f"{config.out} is inside {source.root}, which stays as it came; choose another folder")
     say(source.description)
     shape = Shape(height=config.height, width=config.width, quality=config.quality)
-    packing = Packing(source=source, out=config.out, shape=shape, shard_size=config.shard_size, labels=labels)
+    wanted = config.tracklets or (Path(OWN) if carries_tracklets(source.root) else None)
+    tracklets = read_tracklets(wanted, source, flag="--tracklets") if wanted else None
+    if tracklets:
+        say(tracklets.description)
+    how = {"shape": shape, "shard_size": config.shard_size, "labels": labels, "tracklets": tracklets}
+    packing = Packing(source=source, out=config.out, **how)
     workers = min(config.workers or usable_cores(), len(packing.shards()))
     with claim(config.out, resume=config.out.is_dir()):
         if begin(packing):
@@ -39,6 +46,7 @@ def run(config: PackConfig) -> None:
         f", {len(manifest['skipped'])} unreadable left out (named in manifest.json)" if manifest["skipped"] else ""
     )
     name = f" --data.name {labels.about['name']}" if labels else ""
+    name += " --data.tracklets own" if tracklets and not labels else ""
     say(
         f"{config.out}: {manifest['images']} images in {len(manifest['shards'])} shards, "
         f"{manifest['bytes'] / 1e6:.1f} MB{left_out}; use it as --data.root {config.out}{name}"

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from upreid.config.pretrain import PretrainConfig
-from upreid.data.augment import CropBox
+from upreid.data.augment import CropBox, OriginalView, TrackletNumber
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source
-from upreid.data.tracklets import read_tracklets
+from upreid.data.tracklet_lists import carries_tracklets, read_tracklets
 from upreid.errors import InputError
 from upreid.methods import module_of
 from upreid.methods.method import Method
@@ -68,16 +68,22 @@ def parts(config: PretrainConfig, context: Context) -> TrainingParts:
         feed=feed,
         plan=plan,
         optimiser=lambda learning: make_optimiser(optim.name, learning, lr=optim.lr, **momentum),
-        sentences=[*sentences(config, source, plan), *([pairing.tracklets.description] if pairing else [])],
+        sentences=[*sentences(config, source, plan), *about_tracklets(source, pairing)],
         resolved={"lr": peak_lr(config)},
     )
 
 
 def pairing_of(config: PretrainConfig, source: Source, method: Method) -> Pairing | None:
-    """Read the tracklets that keys are drawn from; InputError where the method makes no key that could be of another crop."""
-    if config.data.tracklets is None:
+    """Read the tracklets that keys are drawn from; InputError where tracklets and the method do not fit together."""
+    data, views = config.data, method.views()
+    if data.tracklets is None:
+        if any(isinstance(view, TrackletNumber) for view in views.values()):
+            raise InputError("--contrast.mates needs to know tracklets; give --data.tracklets, or leave it out")
+        if any(isinstance(view, OriginalView) and view.of_mate for view in views.values()):
+            raise InputError(
+                "--consistency.original key needs to know tracklets; give --data.tracklets, or leave it out"
+            )
         return None
-    views = method.views()
     if any(isinstance(view, CropBox) for view in views.values()):
         raise InputError(
             "--data.tracklets makes the key of another crop, and --intrinsic.source views compares places of one picture; "
@@ -88,7 +94,17 @@ def pairing_of(config: PretrainConfig, source: Source, method: Method) -> Pairin
             "--data.tracklets has no effect on a method that makes no view of another crop; leave it away (with "
             "--contrast.key original keys are originals: say --contrast.key view)"
         )
-    return Pairing(read_tracklets(config.data.tracklets, source), config.data.tracklet_gap)
+    return Pairing(read_tracklets(data.tracklets, source), data.tracklet_gap, data.tracklet_share)
+
+
+def about_tracklets(source: Source, pairing: Pairing | None) -> list[str]:
+    """Say what tracklets there are, also where a packed set carries some that are not used."""
+    if pairing is None:
+        unused = f"{source.root} carries tracklets, which are not used; --data.tracklets own takes keys from them"
+        return [unused] if carries_tracklets(source.root) else []
+    apart = f", {pairing.gap} or more apart" if pairing.gap > 1 else ""
+    share = f" for {pairing.share:.0%} of the images" if pairing.share < 1 else ""
+    return [pairing.tracklets.description, f"keys come from another crop of the tracklet{apart}{share}"]
 
 
 def method_of(config: PretrainConfig, setup: Setup) -> Method:

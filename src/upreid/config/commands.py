@@ -41,14 +41,22 @@ class PackConfig(UnlabelledSet):
     """JPEG quality with which every image is encoded anew; by default only shrunk images are, with 95."""
     shard_size: Count = 10_000
     """Number of images in a shard."""
+    tracklets: Path | None = None
+    """List of the tracklets of the images, or the word own, folders or names: the packed set carries them (docs/sources.md)."""
     workers: Count | None = None
     """Number of processes; by default one per core."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorConfig(LabelledSet):
-    """Check a labelled set before hours are spent on it."""
+    """Check a labelled set, or with the name `unlabelled` images without labels, before hours are spent on them."""
 
+    name: str
+    """Layout and variant of the labelled set, such as market1501 or msmt17-v2; or the word unlabelled."""
+    root: Path
+    """Folder of the labelled set, or the one above it; any source that pretrain takes, where it is unlabelled."""
+    tracklets: Path | None = None
+    """List of the tracklets of unlabelled images, or the word own, folders or names (docs/sources.md)."""
     quick: bool = False
     """Quick check: whatever would read every image is left out."""
 

@@ -24,6 +24,8 @@ IntrinsicReading = Literal["i-a", "i-b", "i-c", "i-d", "position"]
 PatchSource = Literal["pixels", "map", "views"]
 KeySource = Literal["view", "original"]
 ThirdView = Literal["none", "key", "query"]
+Mates = Literal["negatives", "left-out", "positives"]
+OriginalOf = Literal["query", "key"]
 PatchPreset = Literal["mild", "jitter"]
 AugmentPreset = Literal["luperson", "luperson-jitter", "person", "person-jitter"]
 
@@ -37,7 +39,9 @@ class PretrainImages(UnlabelledSet):
     tracklets: Path | None = None
     """List of the tracklets of the images, or the word own, folders or names: keys come from another crop (docs/sources.md)."""
     tracklet_gap: Count = 1
-    """Number of places in the tracklet that query and key are apart, at least."""
+    """Number of frames that query and key are apart, at least; places in the tracklet, where the list knows no frames."""
+    tracklet_share: Share = 1.0
+    """Share of the images, drawn anew in each epoch, whose key comes from another crop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,8 @@ class Contrast:
     """Image that a query finds: the second augmented view, or the original, which then serves the consistency term too."""
     third_view: ThirdView = "none"
     """Role of a third augmented view, a control for the terms: a second key of the query, or a second query; none has no role."""
+    mates: Mates = "negatives"
+    """Role of older keys of the query's own tracklet: negatives as all others, left out, or further positives (as in PNL)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +102,8 @@ class Consistency:
 
     reading: ConsistencyReading = "g-key"
     """Reading of the consistency constraint (docs/paper.md)."""
+    original: OriginalOf = "query"
+    """Crop whose original the consistency term compares the query with: its own, or with --data.tracklets the key's."""
     weight: NotNegative = 1.0
     """Weight of the consistency term; 0 leaves it out: its views are not made and its forward is not run."""
     temperature: Positive = 0.2
@@ -175,7 +183,7 @@ class PretrainConfig(TrainingConfig):
     """Pre-train an encoder on unlabelled person crops; every method of `upreid pretrain` has these sections."""
 
     without_effect: ClassVar[tuple[str, ...]] = (*TrainingConfig.without_effect, "data.tracklets")
-    added_later: ClassVar[tuple[str, ...]] = (*TrainingConfig.added_later, "data.tracklet_gap")
+    added_later: ClassVar[tuple[str, ...]] = (*TrainingConfig.added_later, "data.tracklet_gap", "data.tracklet_share")
     data: PretrainImages
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: Model = field(default_factory=Model)
@@ -191,6 +199,8 @@ class MocoV2Config(PretrainConfig):
         *PretrainConfig.added_later,
         "contrast.key",
         "contrast.third_view",
+        "contrast.mates",
+        "consistency.original",
         *(f"{term}.{name}" for term in ("consistency", "intrinsic") for name in ("share", "begin", "end")),
     )
     method: str = "moco-v2"

@@ -9,6 +9,7 @@ equation is not public. Every function here is a *reading* of it, listed by name
 - `anchors` are the vectors that similarities are measured to, [anchors, dim]; `READINGS[name].anchors` says which they are.
 - `own` is the place of each image's original among the anchors, [batch].
 - `temperature` divides the student's similarities, `teacher_temperature` the teacher's; lower is sharper.
+- `left_out` marks anchors that do not count for an image, such as those of its own tracklet; by default all count.
 
 All vectors have unit length.
 """
@@ -34,6 +35,7 @@ def g_queue(
     *,
     temperature: float,
     teacher_temperature: float,
+    left_out: Bool[Tensor, "batch anchors"] | None = None,
 ) -> Float[Tensor, ""]:
     """KL(P || S): a view should resemble the same anchors as its original, in the same proportions.
 
@@ -46,7 +48,7 @@ def g_queue(
             loss += sum(p * (log(p) - log(s))) / batch
     """
     del own
-    return divergence(query, original, anchors, None, temperature, teacher_temperature)
+    return divergence(query, original, anchors, left_out, temperature, teacher_temperature)
 
 
 def g_batch(
@@ -57,6 +59,7 @@ def g_batch(
     *,
     temperature: float,
     teacher_temperature: float,
+    left_out: Bool[Tensor, "batch anchors"] | None = None,
 ) -> Float[Tensor, ""]:
     """KL(P || S) over the originals of the same batch, without the image's own.
 
@@ -72,7 +75,8 @@ def g_batch(
             f"reading g-batch compares an image with the others of its batch and got {len(anchors)}; "
             "use a batch of 2 or more"
         )
-    left_out = own[:, None] == torch.arange(len(anchors), device=own.device)  # [batch, anchors]
+    is_own = own[:, None] == torch.arange(len(anchors), device=own.device)  # [batch, anchors]
+    left_out = is_own if left_out is None else is_own | left_out
     return divergence(query, original, anchors, left_out, temperature, teacher_temperature)
 
 
@@ -84,16 +88,17 @@ def g_cos(
     *,
     temperature: float,
     teacher_temperature: float,
+    left_out: Bool[Tensor, "batch anchors"] | None = None,
 ) -> Float[Tensor, ""]:
     """Squared distance between a view and its original.
 
-    This is a reading, the plainest consistency there is: the loss of BYOL (https://arxiv.org/abs/2006.07733). `anchors`, `own`
-    and the temperatures are not used.
+    This is a reading, the plainest consistency there is: the loss of BYOL (https://arxiv.org/abs/2006.07733). `anchors`, `own`,
+    `left_out` and the temperatures are not used.
 
         for q, o in zip(query, original):
             loss += (2 - 2 * q @ o) / batch
     """
-    del anchors, own, temperature, teacher_temperature
+    del anchors, own, temperature, teacher_temperature, left_out
     return (2.0 - 2.0 * torch.einsum("bd,bd->b", query, original.detach())).mean()
 
 
@@ -105,6 +110,7 @@ def g_pos(
     *,
     temperature: float,
     teacher_temperature: float,
+    left_out: Bool[Tensor, "batch anchors"] | None = None,
 ) -> Float[Tensor, ""]:
     """InfoNCE with the original as a second positive.
 
@@ -115,7 +121,7 @@ def g_pos(
         loss = info_nce(query, original, anchors)
     """
     del own, teacher_temperature
-    return info_nce(query, original, anchors, temperature=temperature)
+    return info_nce(query, original, anchors, temperature=temperature, left_out=left_out)
 
 
 def g_key(
@@ -126,6 +132,7 @@ def g_key(
     *,
     temperature: float,
     teacher_temperature: float,
+    left_out: Bool[Tensor, "batch anchors"] | None = None,
 ) -> Float[Tensor, ""]:
     """InfoNCE that finds the original of a view among past originals.
 
@@ -133,7 +140,7 @@ def g_key(
     no clue. The anchors are a queue of past originals. `own` and `teacher_temperature` are not used; the loop is that of g_pos.
     """
     del own, teacher_temperature
-    return info_nce(query, original, anchors, temperature=temperature)
+    return info_nce(query, original, anchors, temperature=temperature, left_out=left_out)
 
 
 def g_rel(
@@ -144,6 +151,7 @@ def g_rel(
     *,
     temperature: float,
     teacher_temperature: float,
+    left_out: Bool[Tensor, "batch anchors"] | None = None,
 ) -> Float[Tensor, ""]:
     """KL(P || S) over past originals, with a sharper teacher.
 
@@ -151,7 +159,7 @@ def g_rel(
     past originals, so that being un-augmented is no clue. `own` is not used; the loop is that of g_queue.
     """
     del own
-    return divergence(query, original, anchors, None, temperature, teacher_temperature)
+    return divergence(query, original, anchors, left_out, temperature, teacher_temperature)
 
 
 def divergence(

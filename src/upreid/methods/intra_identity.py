@@ -13,31 +13,38 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from upreid.config.pretrain import Consistency, Intrinsic, PatchSource
+from upreid.config.pretrain import OriginalOf, PatchSource
 from upreid.data.augment import (
-    PATCH_PRESETS,
     Augmentation,
     CropBox,
     OriginalView,
     PatchGrid,
     PatchView,
+    TrackletNumber,
     ViewRequest,
 )
 from upreid.losses import consistency, intrinsic
 from upreid.methods.shares import BatchPart, Occasion
 from upreid.models.keys import Queue
 from upreid.models.regions import overlap_of
+from upreid.runtime.distributed import World, gather
 from upreid.types import Views
 
 
 class GlobalConsistency(nn.Module):
-    """The image term: an augmented view stays consistent with its un-augmented original."""
+    """The image term: an augmented view stays consistent with its un-augmented original.
+
+    `of` says whose original that is where the base takes query and key from two crops of a tracklet: the query's own, or the
+    key's. With `knows_tracklets` anchors of the own tracklet do not count.
+    """
 
     def __init__(
         self,
         reading: str,
         *,
         when: Occasion,
+        of: OriginalOf = "query",
+        knows_tracklets: bool = False,
         weight: float,
         temperature: float,
         teacher_temperature: float,
@@ -50,26 +57,37 @@ class GlobalConsistency(nn.Module):
         self.name, self.reading, self.when = reading, consistency.READINGS[reading], when
         self.weight, self.ramp_up = weight, ramp_up
         self.temperature, self.teacher_temperature = temperature, teacher_temperature
-        self.originals = Queue(queue, embed_dim, seed=seed) if self.reading.anchors == "originals" else None
+        self.of_mate, self.knows_tracklets = of == "key", knows_tracklets
+        has_queue = self.reading.anchors == "originals"
+        self.originals = Queue(queue, embed_dim, seed=seed, numbered=knows_tracklets) if has_queue else None
+
+    def views(self) -> dict[str, ViewRequest]:
+        """Name what the term looks at beside the query."""
+        how = {"of_mate": self.of_mate, **vars(self.when)}
+        requests: dict[str, ViewRequest] = {"original": OriginalView(**how)}
+        return requests | ({"original_tracklets": TrackletNumber(**how)} if self.knows_tracklets else {})
 
     def loss(
         self,
         query: Float[Tensor, "part dim"],
         originals: Float[Tensor, "images dim"],
+        tracklets: Int64[Tensor, " images"] | None,
         own: Int64[Tensor, " part"],
-        past_keys: Float[Tensor, "queue dim"],
+        past_keys: Queue,
     ) -> Float[Tensor, ""]:
         """Compare views with their originals; `own` are the places of their images in the batch of all ranks."""
-        anchors = {"keys": past_keys, "batch": originals, "none": past_keys}
-        if self.originals is not None:
-            anchors["originals"] = self.originals.keys
+        queue = past_keys if self.originals is None else self.originals
+        anchors, left_out = queue.keys, queue.of_tracklets(None if tracklets is None else tracklets[own])
+        if self.reading.anchors == "batch":
+            anchors, left_out = originals, None if tracklets is None else tracklets[own][:, None] == tracklets
         return self.reading.loss(
             query,
             originals[own],
-            anchors[self.reading.anchors],
+            anchors,
             own,
             temperature=self.temperature,
             teacher_temperature=self.teacher_temperature,
+            left_out=left_out,
         )
 
 
@@ -139,6 +157,8 @@ class IntraIdentityTargets:
 
     originals: Float[Tensor, "images dim"] | None
     patches: Float[Tensor, "some patches dim"] | None
+    tracklets: Int64[Tensor, " images"] | None = None
+    """Number of the tracklet of each original, where anchors of it do not count."""
 
 
 class IntraIdentity(nn.Module):
@@ -152,7 +172,7 @@ class IntraIdentity(nn.Module):
         """Name what the terms look at beside the views of the base, which `view` makes."""
         requests: dict[str, ViewRequest] = {}
         if self.consistency is not None:
-            requests["original"] = OriginalView(**vars(self.consistency.when))
+            requests |= self.consistency.views()
         if self.intrinsic is not None:
             requests |= self.intrinsic.views(view)
         return requests
@@ -185,6 +205,7 @@ class IntraIdentity(nn.Module):
         batch: Views,
         embed: Callable[[Tensor], Tensor],
         embed_patches: Callable[[Tensor], Tensor],
+        world: World,
         *,
         originals: Float[Tensor, "images dim"] | None = None,
         regions: Float[Tensor, "images patches dim"] | None = None,
@@ -197,7 +218,8 @@ class IntraIdentity(nn.Module):
             originals = embed(batch["original"])
         has_keys = self.has_patches(batch) and "key_patches" in batch
         patches = embed_patches(batch["key_patches"]) if has_keys else regions
-        return IntraIdentityTargets(originals=originals, patches=patches)
+        tracklets = gather(batch["original_tracklets"], world) if "original_tracklets" in batch else None
+        return IntraIdentityTargets(originals=originals, patches=patches, tracklets=tracklets)
 
     def losses(
         self,
@@ -205,7 +227,7 @@ class IntraIdentity(nn.Module):
         query_patches: Float[Tensor, "some patches dim"] | None,
         targets: IntraIdentityTargets,
         part: BatchPart,
-        past_keys: Float[Tensor, "queue dim"],
+        past_keys: Queue,
         counts: Float[Tensor, " batch"] | None = None,
     ) -> dict[str, Float[Tensor, ""]]:
         """Return the named losses of the terms that are on, unweighted, for one part of the batch.
@@ -216,7 +238,7 @@ class IntraIdentity(nn.Module):
         if self.consistency is not None and targets.originals is not None:
             count = len(targets.originals) // part.world.size
             own, some = part.places(count, query.device), part.first(query, count)
-            losses["consistency"] = self.consistency.loss(some, targets.originals, own, past_keys)
+            losses["consistency"] = self.consistency.loss(some, targets.originals, targets.tracklets, own, past_keys)
         if self.intrinsic is not None and query_patches is not None:
             keys, own = query_patches.detach(), torch.arange(len(query_patches), device=query.device)
             if targets.patches is not None:  # it is None for a control that looks at no keys
@@ -229,52 +251,17 @@ class IntraIdentity(nn.Module):
     def push(self, targets: IntraIdentityTargets) -> None:
         """Remember the originals of this step, after the losses: an image's own original is never a past one."""
         if self.consistency is not None and self.consistency.originals is not None and targets.originals is not None:
-            self.consistency.originals.push(targets.originals)
+            self.consistency.originals.push(targets.originals, targets.tracklets)
 
     def explanation(self) -> str:
         """Return the two terms in words."""
         image, patch = "no consistency", "no intrinsic"
         if (term := self.consistency) is not None:
             image = f"consistency {term.name} x {term.weight:g}{term.when.words()}"
+            image += " with the key's original" if term.of_mate else ""
         if (term := self.intrinsic) is not None:
             where = {"map": "the map", "views": "the views' own maps"}.get(term.source, "pixels")
             where += "" if term.source == "views" else f", {term.preset}"
             cut = f"on {term.grid.rows}x{term.grid.columns} patches of {where}"
             patch = f"intrinsic {term.name} x {term.weight:g} {cut}{term.when.words()}"
         return f"{image}, {patch}"
-
-
-def consistency_of(
-    wanted: Consistency, steps_per_epoch: int, when: Occasion, *, queue: int, embed_dim: int, seed: int
-) -> GlobalConsistency | None:
-    """Make the image term of a configuration, or None at weight 0."""
-    if wanted.weight == 0:
-        return None
-    return GlobalConsistency(
-        wanted.reading,
-        when=when,
-        weight=wanted.weight,
-        temperature=wanted.temperature,
-        teacher_temperature=wanted.teacher_temperature,
-        ramp_up=round(wanted.ramp_up_epochs * steps_per_epoch),
-        queue=queue,
-        embed_dim=embed_dim,
-        seed=seed,
-    )
-
-
-def intrinsic_of(wanted: Intrinsic, steps_per_epoch: int, when: Occasion) -> IntrinsicContrast:
-    """Make the patch term of a configuration, whatever its weight."""
-    return IntrinsicContrast(
-        wanted.reading,
-        weight=wanted.weight,
-        temperature=wanted.temperature,
-        hardest=wanted.hardest,
-        rows=wanted.rows,
-        columns=wanted.columns,
-        source=wanted.source,
-        preset=wanted.preset,
-        augmentation=PATCH_PRESETS[wanted.preset],
-        when=when,
-        ramp_up=round(wanted.ramp_up_epochs * steps_per_epoch),
-    )

@@ -3,9 +3,10 @@
 from torch import nn
 
 from upreid.config.pretrain import Consistency, Intrinsic, MocoV2Config
+from upreid.data.augment import PATCH_PRESETS
 from upreid.errors import InputError
 from upreid.losses import intrinsic
-from upreid.methods.intra_identity import IntrinsicContrast
+from upreid.methods.intra_identity import GlobalConsistency, IntrinsicContrast
 from upreid.methods.pretraining import Setup, header_of, num_steps, seeded_backbone
 from upreid.methods.schedule import window
 from upreid.methods.shares import Occasion, first_images
@@ -87,6 +88,51 @@ def occasion(name: str, config: MocoV2Config, setup: Setup) -> Occasion:
             f"give fractions of the training of which the first is smaller, or --{name}.weight 0"
         )
     return Occasion(images=images, steps=steps if len(steps) < total else None)
+
+
+def consistency_of(
+    wanted: Consistency,
+    steps_per_epoch: int,
+    when: Occasion,
+    *,
+    queue: int,
+    embed_dim: int,
+    seed: int,
+    knows_tracklets: bool,
+) -> GlobalConsistency | None:
+    """Make the image term of a configuration, or None at weight 0."""
+    if wanted.weight == 0:
+        return None
+    return GlobalConsistency(
+        wanted.reading,
+        when=when,
+        of=wanted.original,
+        knows_tracklets=knows_tracklets,
+        weight=wanted.weight,
+        temperature=wanted.temperature,
+        teacher_temperature=wanted.teacher_temperature,
+        ramp_up=round(wanted.ramp_up_epochs * steps_per_epoch),
+        queue=queue,
+        embed_dim=embed_dim,
+        seed=seed,
+    )
+
+
+def intrinsic_of(wanted: Intrinsic, steps_per_epoch: int, when: Occasion) -> IntrinsicContrast:
+    """Make the patch term of a configuration, whatever its weight."""
+    return IntrinsicContrast(
+        wanted.reading,
+        weight=wanted.weight,
+        temperature=wanted.temperature,
+        hardest=wanted.hardest,
+        rows=wanted.rows,
+        columns=wanted.columns,
+        source=wanted.source,
+        preset=wanted.preset,
+        augmentation=PATCH_PRESETS[wanted.preset],
+        when=when,
+        ramp_up=round(wanted.ramp_up_epochs * steps_per_epoch),
+    )
 
 
 def network_of(config: MocoV2Config, term: IntrinsicContrast | None) -> Network:

@@ -5,40 +5,45 @@ L = L_contrast(query, key, queue)                    instance contrast
   + b * L_intrinsic(query patches, key patches)      I2, patch: reading, see docs/paper.md
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from upreid.config.pretrain import KeySource, MocoV2Config, ThirdView
-from upreid.data.augment import PRESETS, Augmentation, OriginalView, StrongView, ViewRequest
-from upreid.losses.contrast import info_nce
-from upreid.methods.intra_identity import (
-    IntraIdentity,
-    IntraIdentityTargets,
-    IntrinsicContrast,
-    consistency_of,
-    intrinsic_of,
-)
+from upreid.config.pretrain import KeySource, Mates, MocoV2Config, ThirdView
+from upreid.data.augment import PRESETS, Augmentation, OriginalView, StrongView, TrackletNumber, ViewRequest
+from upreid.losses.contrast import info_nce, mean_nce
+from upreid.methods.intra_identity import IntraIdentity, IntraIdentityTargets, IntrinsicContrast
 from upreid.methods.method import Method
 from upreid.methods.moco_parts import LOSSES as LOSSES
-from upreid.methods.moco_parts import batch_norm_line, check, network_of, occasion, queue_warning, regions
+from upreid.methods.moco_parts import (
+    batch_norm_line,
+    check,
+    consistency_of,
+    intrinsic_of,
+    network_of,
+    occasion,
+    queue_warning,
+    regions,
+)
 from upreid.methods.moco_parts import step_cost as step_cost
+from upreid.methods.momentum import MomentumForwards
 from upreid.methods.pretraining import Setup, header_of
 from upreid.methods.shares import BatchPart, Occasion
 from upreid.models.backbone import feature_map, features_and_map
-from upreid.models.batchnorm import regrouped
 from upreid.models.encoder import Encoder
 from upreid.models.header import EncoderHeader
 from upreid.models.keys import Queue, follow, momentum_copy
 from upreid.models.network import Network, groups_of
 from upreid.runtime.distributed import ALONE, World, gather
-from upreid.runtime.seed import permutation
 from upreid.types import Views
+
+ROLES = {"left-out": "left out", "positives": "as further positives"}
+"""What older keys of the query's own tracklet are, where they are no negatives, in the words of the log."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class MocoTargets:
     keys: Float[Tensor, "images dim"]
     third: Float[Tensor, "images dim"] | None
     """Second keys of the queries."""
+    tracklets: Int64[Tensor, " images"] | None
+    """Number of the tracklet of each key, where older keys of it are no negatives."""
     intra_identity: IntraIdentityTargets
 
 
@@ -73,6 +80,7 @@ class MocoV2(Method):
         embed_dim: int,
         key_source: KeySource = "view",
         third_view: ThirdView = "none",
+        mates: Mates = "negatives",
         temperature: float,
         momentum: float,
         seed: int,
@@ -84,20 +92,23 @@ class MocoV2(Method):
     ) -> None:
         super().__init__()
         self.student, self.teacher, self.header = network, momentum_copy(network), header
-        self.keys = Queue(queue, embed_dim, seed=seed)
+        self.keys = Queue(queue, embed_dim, seed=seed, numbered=mates != "negatives")
         self.intra_identity, self.probe = intra_identity, probe
         self.view, self.temperature, self.momentum = view, temperature, momentum
-        self.key_source, self.third_view = key_source, third_view
-        self.seed, self.accumulate, self.shuffles = seed, accumulate, shuffles
+        self.key_source, self.third_view, self.mates = key_source, third_view, mates
+        self.accumulate = accumulate
+        self.forwards = MomentumForwards(seed=seed, accumulate=accumulate, shuffles=shuffles, world=world)
         self.batch_norm, self.warning, self.world = batch_norm, warning, world
 
     def views(self) -> Mapping[str, ViewRequest]:
         """Two strong views, or one and the original, and what the I2 terms look at.
 
-        Where tracklets are known, the key is made of another crop of the query's; the I2 terms look at the query's own picture.
+        Where tracklets are known, the key is made of another crop of the query's. Where older keys of a tracklet are no
+        negatives, the batch holds its number.
         """
         strong, extra = StrongView(preset=self.view), self.intra_identity.views(self.view)
         extra |= {"third": strong} if self.third_view != "none" else {}
+        extra |= {"tracklets": TrackletNumber(of_mate=True)} if self.mates != "negatives" else {}
         if self.key_source == "view":
             return {"query": strong, "key": replace(strong, of_mate=True), **extra}
         extra = {
@@ -124,61 +135,26 @@ class MocoV2(Method):
     def targets(self, batch: Views, step: int) -> MocoTargets:
         """Keys, originals and key patches through the momentum copy, each in a forward of its own where there is none yet."""
         whole = self.part(slice(0, len(batch["key"]) // self.accumulate), len(batch["key"]))
+        forwards, teacher = self.forwards, self.teacher
 
         def originals(images: Tensor) -> Tensor:
-            return self.embed_shuffled(images, step, groups=whole.norm_groups(len(images)))[0]
+            return forwards.shuffled(teacher, images, step, groups=whole.norm_groups(len(images)))[0]
 
         def patches(pictures: Tensor) -> Tensor:
-            return self.embed_patches(pictures, whole.norm_groups(len(pictures)))
+            return forwards.patches(teacher, pictures, whole.norm_groups(len(pictures)))
 
         overlap = self.intra_identity.overlap(batch)
-        keys, regions = self.embed_shuffled(batch["key"], step, boxes=overlap.in_key if overlap else None)
+        keys, regions = forwards.shuffled(teacher, batch["key"], step, boxes=overlap.in_key if overlap else None)
         there = {"originals": keys if self.key_source == "original" else None, "regions": regions}
-        third = self.embed_shuffled(batch["third"], step)[0] if self.third_view == "key" else None
-        return MocoTargets(keys, third, self.intra_identity.targets(batch, originals, patches, **there))
+        third = forwards.shuffled(teacher, batch["third"], step)[0] if self.third_view == "key" else None
+        tracklets = gather(batch["tracklets"], self.world) if "tracklets" in batch else None
+        return MocoTargets(
+            keys, third, tracklets, self.intra_identity.targets(batch, originals, patches, self.world, **there)
+        )
 
     def part(self, rows: slice, batch: int) -> BatchPart:
         """Say which part of this rank's batch some rows are."""
         return BatchPart(rows=rows, batch=batch, groups=groups_of(self.student.backbone), world=self.world)
-
-    def embed_shuffled(
-        self,
-        images: Float[Tensor, "batch 3 height width"],
-        step: int,
-        *,
-        groups: int | None = None,
-        boxes: Float[Tensor, "batch 4"] | None = None,
-    ) -> tuple[Float[Tensor, "images dim"], Float[Tensor, "images parts dim"] | None]:
-        """Embed this rank's images, and regions in `boxes`, with the momentum copy; return those of all ranks.
-
-        Shuffle-BN (MoCo, section 3.3): the ranks exchange images, each encodes a random share, and the
-        embeddings go back to their places. In one process the shares are BatchNorm groups.
-        """
-        given = [images] if boxes is None else [images, boxes]
-        if not self.shuffles:
-            embedded, order = self.embed(given, groups), slice(None)
-        else:
-            given = [gather(tensor, self.world) for tensor in given]
-            there = torch.from_numpy(permutation(self.seed, step, len(given[0]), purpose="shuffle"))
-            there = there.to(images.device, non_blocking=True)
-            mine = there[self.world.share(len(there))]
-            embedded, order = self.embed([tensor[mine] for tensor in given], groups), there.argsort()
-        images, *regions = (gather(tensor, self.world)[order] for tensor in embedded)
-        return images, regions[0] if regions else None
-
-    def embed(self, given: Sequence[Tensor], groups: int | None) -> list[Tensor]:
-        """Run the momentum copy on images and boxes, in as many parts as the queries will be, each in `groups` of BatchNorm."""
-        with regrouped(self.teacher.backbone, groups):
-            parts = zip(*(tensor.chunk(self.accumulate) for tensor in given), strict=True)
-            outputs = [self.teacher(images, None, boxes=boxes[0] if boxes else None) for images, *boxes in parts]
-        return [torch.cat(tensors) for tensors in zip(*outputs, strict=True) if tensors[0] is not None]
-
-    def embed_patches(
-        self, patches: Float[Tensor, "batch patches 3 height width"], groups: int | None
-    ) -> Float[Tensor, "images parts dim"]:
-        """Embed this rank's patches with the momentum copy; return those of all ranks."""
-        parts = patches.chunk(self.accumulate)
-        return gather(torch.cat([self.teacher(None, part, groups)[1] for part in parts]), self.world)
 
     def inputs(self, batch: Views, part: slice) -> tuple[Any, ...]:
         """Queries, and the patches of their images where a term looks at them."""
@@ -193,18 +169,29 @@ class MocoV2(Method):
     def losses(self, outputs: Any, batch: Views, targets: MocoTargets, part: slice) -> dict[str, Float[Tensor, ""]]:
         """Compare queries with their keys, and what the terms compare."""
         query, query_patches = outputs
-        count, past = len(batch["query"]), self.keys.keys
+        count = len(batch["query"])
         rows = self.part(part, count)
         own = rows.places(count, query.device)
         query, *others = query.split(part.stop - part.start)
-        losses = {"contrast": info_nce(query, targets.keys[own], past, temperature=self.temperature)}
+        mates = self.keys.of_tracklets(None if targets.tracklets is None else targets.tracklets[own])
+        losses = {"contrast": self.contrast(query, targets.keys[own], mates)}
         if targets.third is not None:
-            losses["third_view"] = info_nce(query, targets.third[own], past, temperature=self.temperature)
+            losses["third_view"] = self.contrast(query, targets.third[own], mates)
         for third in others:
-            losses["third_view"] = info_nce(third, targets.keys[own], past, temperature=self.temperature)
+            losses["third_view"] = self.contrast(third, targets.keys[own], mates)
         counts = overlap.counts if (overlap := self.intra_identity.overlap(batch)) else None
         counts = None if counts is None else counts / gather(counts, self.world).mean().clamp(min=1e-6)
-        return losses | self.intra_identity.losses(query, query_patches, targets.intra_identity, rows, past, counts)
+        return losses | self.intra_identity.losses(
+            query, query_patches, targets.intra_identity, rows, self.keys, counts
+        )
+
+    def contrast(
+        self, query: Float[Tensor, "part dim"], key: Float[Tensor, "part dim"], mates: Bool[Tensor, "part queue"] | None
+    ) -> Float[Tensor, ""]:
+        """Compare queries with their keys and all past ones, of which the `mates` come from the query's tracklet."""
+        if self.mates == "positives" and mates is not None:
+            return mean_nce(query, key, self.keys.keys, mates, temperature=self.temperature)
+        return info_nce(query, key, self.keys.keys, temperature=self.temperature, left_out=mates)
 
     def weights(self, step: int) -> Mapping[str, float]:
         """The contrast has weight 1; each I2 term has its own."""
@@ -212,7 +199,7 @@ class MocoV2(Method):
 
     def after_update(self, targets: MocoTargets) -> None:
         """Push the keys, after the losses: own keys are never negatives (moco@132aea9)."""
-        self.keys.push(targets.keys)
+        self.keys.push(targets.keys, targets.tracklets)
         self.intra_identity.push(targets.intra_identity)
 
     def encoder(self) -> Encoder:
@@ -230,7 +217,8 @@ class MocoV2(Method):
         """The views of the losses, of all images, and also the original and patches where no term asks for them."""
         self.student.regions = regions(self.header, self.probe, self.student.backbone)
         patches = self.probe.patches(self.view.flip_probability, Occasion())
-        own = {name: replace(view, images=None, steps=None) for name, view in self.views().items()}
+        views = {name: view for name, view in self.views().items() if not isinstance(view, TrackletNumber)}
+        own = {name: replace(view, images=None, steps=None) for name, view in views.items()}
         return {**own, "original": OriginalView(), **patches}
 
     def diagnosis_protocol(self) -> dict[str, Any]:
@@ -267,6 +255,7 @@ class MocoV2(Method):
         """BatchNorm's protection, and the terms."""
         base = "contrast" + (" with originals as keys" if self.key_source == "original" else "")
         base += f", a third view as {self.third_view}" if self.third_view != "none" else ""
+        base += f", older keys of the own tracklet {ROLES[self.mates]}" if self.mates != "negatives" else ""
         lines = [f"BatchNorm: {self.batch_norm}", f"terms: {base}, {self.intra_identity.explanation()}"]
         return [*lines, self.warning] if self.warning else lines
 
@@ -276,7 +265,8 @@ def build(config: MocoV2Config, setup: Setup) -> MocoV2:
     check(config, setup)
     sizes = {"queue": config.contrast.queue, "embed_dim": config.model.embed_dim, "seed": config.train.seed + 1}
     occasions = [occasion(name, config, setup) for name in ("consistency", "intrinsic")]
-    image_term = consistency_of(config.consistency, setup.steps_per_epoch, occasions[0], **sizes)
+    knows = {"knows_tracklets": config.contrast.mates != "negatives"}
+    image_term = consistency_of(config.consistency, setup.steps_per_epoch, occasions[0], **sizes, **knows)
     patch_term = intrinsic_of(config.intrinsic, setup.steps_per_epoch, occasions[1])
     shares = setup.world.size * config.model.bn_groups * config.train.accumulate
     return MocoV2(
@@ -289,6 +279,7 @@ def build(config: MocoV2Config, setup: Setup) -> MocoV2:
         embed_dim=config.model.embed_dim,
         key_source=config.contrast.key,
         third_view=config.contrast.third_view,
+        mates=config.contrast.mates,
         temperature=config.contrast.temperature,
         momentum=config.contrast.momentum,
         seed=config.train.seed,

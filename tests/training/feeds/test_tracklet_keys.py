@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 import torch
 
 from upreid.cli import main
-from upreid.data.augment import PRESETS, StrongView
+from upreid.data.augment import PRESETS, OriginalView, StrongView, TrackletNumber, ViewRequest
 from upreid.data.sources.recognise import open_source
 from upreid.data.tracklets import Tracklets
 from upreid.runtime.compute import Compute
@@ -26,10 +28,12 @@ TINY = "--model.channels 4 --train.batch 8 --model.bn-groups 2 --contrast.queue 
 HERE = "--train.threads 1 --train.workers 0 --train.device cpu"
 
 
-def feed(pictures: Path, pairing: Pairing | None, workers: int = 0) -> UnlabelledFeed:
+def feed(
+    pictures: Path, pairing: Pairing | None, workers: int = 0, views: Mapping[str, ViewRequest] = VIEWS
+) -> UnlabelledFeed:
     compute = Compute(device=torch.device("cpu"), threads=1, workers=workers)
     source = open_source(pictures)
-    return UnlabelledFeed(source, VIEWS, preprocess=PREPROCESS, batch=8, seed=5, compute=compute, pairing=pairing)
+    return UnlabelledFeed(source, views, preprocess=PREPROCESS, batch=8, seed=5, compute=compute, pairing=pairing)
 
 
 def test_the_key_is_the_key_view_of_the_mate_and_the_query_stays_as_it_was(pictures: Path) -> None:
@@ -55,6 +59,27 @@ def test_single_crops_change_nothing(pictures: Path) -> None:
     alone = feed(pictures, Pairing(Tracklets(np.arange(32))))
     (batch, _), (own, _) = next(alone.batches(0, 1)), next(feed(pictures, None).batches(0, 1))
     torch.testing.assert_close(batch, own)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_numbers_and_originals_are_those_of_the_crop_that_was_asked_for(pictures: Path, workers: int) -> None:
+    pairing = Pairing(Tracklets(np.arange(32) // 4), share=0.5)
+    views = {
+        **VIEWS,
+        "mine": TrackletNumber(),
+        "its": TrackletNumber(of_mate=True),
+        "own": OriginalView(),
+        "other": OriginalView(of_mate=True),
+    }
+    some = feed(pictures, pairing, workers, views)
+    (batch, _) = next(some.batches(0, 1))
+    assert isinstance(batch, dict)
+    indices = np.array([index for _, index in next(iter(some.loader_order(0, 1)))])
+    assert batch["mine"].tolist() == batch["its"].tolist() == (indices[:8] // 4).tolist()
+    is_own = indices[:8] == indices[8:]
+    assert 0 < is_own.sum() < 8
+    same = [torch.equal(one, other) for one, other in zip(batch["own"], batch["other"], strict=True)]
+    assert same == is_own.tolist()
 
 
 def begin(pictures: Path, out: Path, *flags: str) -> int:
@@ -106,6 +131,7 @@ def test_a_list_that_changed_is_refused_and_one_that_moved_is_not(
         (["--contrast.key", "original"], ["--contrast.key"]),
         (["--data.tracklets", "nowhere.csv"], ["nowhere.csv"]),
         (["--data.tracklet-gap", "0"], ["--data.tracklet-gap"]),
+        (["--data.tracklet-share", "0"], ["--data.tracklet-share"]),
     ],
     ids=lambda value: value[0],
 )
@@ -117,6 +143,49 @@ def test_what_cannot_be_is_refused_before_the_first_step(
     assert len(lines) == 1
     assert all(word in lines[0] for word in words), lines[0]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("flags", [["--contrast.mates", "left-out"], ["--consistency.original", "key"]])
+def test_what_needs_tracklets_is_refused_without_them(
+    flags: list[str], people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert begin(people, tmp_path / "run", *flags) == 2
+    assert f"{' '.join(flags[:1])}" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_option_at_once_goes_on_to_the_same_bytes(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--data.tracklets", "own", "--data.tracklet-gap", "2", "--data.tracklet-share", "0.75"]
+    flags += ["--contrast.mates", "positives", "--consistency.original", "key"]
+    run = tmp_path / "run"
+    assert begin(people, run, *flags) == 0
+    assert (
+        "keys come from another crop of the tracklet, 2 or more apart for 75% of the images" in capsys.readouterr().err
+    )
+    whole = (run / "encoder.safetensors").read_bytes()
+    (run / "states" / "step-000000003.pt").replace(run / "state.pt")
+    assert main(["pretrain", "--resume", str(run)]) == 0
+    assert (run / "encoder.safetensors").read_bytes() == whole
+
+
+@pytest.mark.slow
+def test_killed_at_any_step_and_resumed_it_ends_with_the_same_bytes(people: Path, tmp_path: Path) -> None:
+    flags = ["--data.tracklets", "own", "--contrast.mates", "left-out", *TINY.split(), *HERE.split()]
+    flags += ["--train.steps", "60", "--train.save-every", "5"]
+    line = [sys.executable, "-m", "upreid", "pretrain", "moco-laptop", "--data.root", str(people), *flags]
+    for name in ("whole", "killed"):
+        run = tmp_path / name
+        process = subprocess.Popen([*line, "--out", str(run)], stderr=subprocess.DEVNULL)
+        while name == "killed" and process.poll() is None and not (run / "state.pt").exists():
+            time.sleep(0.005)
+        if name == "killed":
+            process.kill()
+        assert process.wait(timeout=300) == (-9 if name == "killed" else 0)
+    assert main(["pretrain", "--resume", str(tmp_path / "killed")]) == 0
+    whole, killed = ((tmp_path / name / "encoder.safetensors").read_bytes() for name in ("whole", "killed"))
+    assert whole == killed
 
 
 @pytest.mark.slow

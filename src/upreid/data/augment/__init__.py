@@ -2,7 +2,16 @@
 
 from upreid.data.augment.patches import PatchGrid
 from upreid.data.augment.presets import PATCH_PRESETS, PRESETS, Augmentation
-from upreid.data.augment.views import Augment, CropBox, FirstOfGroups, OriginalView, PatchView, StrongView, ViewRequest
+from upreid.data.augment.views import (
+    Augment,
+    CropBox,
+    FirstOfGroups,
+    OriginalView,
+    PatchView,
+    StrongView,
+    TrackletNumber,
+    ViewRequest,
+)
 
 __all__ = [
     "PATCH_PRESETS",
@@ -15,5 +24,6 @@ __all__ = [
     "PatchGrid",
     "PatchView",
     "StrongView",
+    "TrackletNumber",
     "ViewRequest",
 ]

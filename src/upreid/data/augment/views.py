@@ -95,7 +95,12 @@ class CropBox(Request):
     preset: Augmentation
 
 
-ViewRequest = StrongView | OriginalView | PatchView | CropBox
+@dataclass(frozen=True, kw_only=True)
+class TrackletNumber(Request):
+    """Asks for the number of each image's tracklet, by which crops of one tracklet can be told among those of other batches."""
+
+
+ViewRequest = StrongView | OriginalView | PatchView | CropBox | TrackletNumber
 
 
 class Augment:
@@ -125,6 +130,10 @@ class Augment:
                 views[name] = self._view(chosen(batch, request), name, request)
             if isinstance(request, CropBox):
                 views[name] = self._box(chosen(batch, request), request)
+            if isinstance(request, TrackletNumber):
+                numbers = chosen(batch, request).tracklets
+                assert numbers is not None, "a feed with tracklets numbers the images of its batches"
+                views[name] = numbers.to(batch.pixels.device, non_blocking=True)
         others = {name: request for name, request in self.requests.items() if name not in views}
         for kind in dict.fromkeys((request.images, request.of_mate) for request in others.values()):
             wanted = {name: request for name, request in others.items() if (request.images, request.of_mate) == kind}
@@ -204,8 +213,8 @@ def chosen(batch: ImageBatch, request: Request) -> ImageBatch:
     def some(tensor: Tensor) -> Tensor:
         return tensor[rows] if images is None else images.of(tensor[rows])
 
-    fields = {name: some(getattr(batch, name)) for name in ("pixels", "extents", "file_sizes", "indices")}
-    return replace(batch, **fields, mates=0)
+    names = ("pixels", "extents", "file_sizes", "indices", *(() if batch.tracklets is None else ("tracklets",)))
+    return replace(batch, **{name: some(getattr(batch, name)) for name in names}, mates=0)
 
 
 def spans_of_crops(

@@ -1,6 +1,5 @@
 """A labelled set in a packed set: list, person and camera of every image stand in the index, facts and name in the manifest."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,9 +32,9 @@ class PackedLabels:
         """Return whether an image stands in the training list."""
         return LISTS[self.all["lists"][index]] == "train"
 
-    def arrays(self, kept: Sequence[int]) -> dict[str, NDArray[Any]]:
+    def arrays(self, kept: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Return the labels of some images."""
-        return {name: array[np.array(kept, dtype=np.int64)] for name, array in self.all.items()}
+        return {name: array[kept] for name, array in self.all.items()}
 
 
 def labels_of(labelled: Benchmark) -> PackedLabels:

@@ -18,6 +18,7 @@ from upreid.data.benchmarks.packed import LABELS
 from upreid.data.packing.shard import RECORD, Packing
 from upreid.data.sources.index_file import NAMES, Index, joined, open_index, write_index
 from upreid.data.sources.packed_set import FORMAT, INDEX, KIND, MANIFEST, UNFINISHED, VERSION, WHERE, read_manifest
+from upreid.data.tracklet_lists import arrays_of
 from upreid.errors import InputError
 from upreid.runtime.files import write_text
 
@@ -35,6 +36,7 @@ def plan_of(packing: Packing) -> dict[str, Any]:
         "settings": {**vars(shape), "shard_size": packing.shard_size},
         "encoder": f"Pillow {PIL.__version__}" if encodes else None,
         **({"labelled": packing.labels.about} if packing.labels else {}),
+        **({"tracklets": packing.tracklets.fingerprint} if packing.tracklets else {}),
     }
 
 
@@ -63,7 +65,7 @@ def begin(packing: Packing) -> bool:
 
 def _refuse_other(out: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     if found != wanted:
-        differs = ", ".join(name for name in wanted if found.get(name) != wanted[name])
+        differs = ", ".join(name for name in {**wanted, **found} if found.get(name) != wanted.get(name))
         raise InputError(f"{out} was packed otherwise ({differs} differ); choose another folder, or delete this one")
 
 
@@ -80,8 +82,11 @@ def finish(packing: Packing) -> dict[str, Any]:
         shards.append({"name": name, "images": count, "bytes": facts["bytes"], "sha256": facts["sha256"], "end": end})
         skipped += [{"name": name, "reason": reason} for name, reason in facts["skipped"]]
     path = packing.out / INDEX
-    labels = LABELS if packing.labels else ()
-    arrays = {name: _pieces(packing, name) for name in (*NAMES, *WHERE, *labels)}
+    labels, tracklets = (
+        LABELS if packing.labels else (),
+        tuple(arrays_of(packing.tracklets)) if packing.tracklets else (),
+    )
+    arrays = {name: _pieces(packing, name) for name in (*NAMES, *WHERE, *labels, *tracklets)}
     write_index(path, KIND, {"shards": [{k: shard[k] for k in ("name", "bytes", "end")} for shard in shards]}, arrays)
     index = open_index(path, KIND)
     manifest = {
@@ -91,6 +96,7 @@ def finish(packing: Packing) -> dict[str, Any]:
         "bytes": sum(shard["bytes"] for shard in shards),
         "index": index.digest(*NAMES, *WHERE),
         **({"labels": index.digest(*LABELS)} if packing.labels else {}),
+        **({"tracklet_arrays": index.digest(*tracklets)} if tracklets else {}),
         "shards": shards,
         "skipped": skipped,
     }

@@ -22,6 +22,8 @@ from upreid.data.decode import UnreadableImage, decode_bytes
 from upreid.data.sources.index_file import Index, open_index, pack_names, write_index
 from upreid.data.sources.packed_set import UNFINISHED
 from upreid.data.sources.source import Source, place, printable
+from upreid.data.tracklet_lists import arrays_of
+from upreid.data.tracklets import Tracklets
 from upreid.errors import DataError
 from upreid.runtime.files import flush
 
@@ -65,6 +67,8 @@ class Packing:
     shard_size: int
     labels: PackedLabels | None = None
     """Labels of the images, where the source is a labelled set."""
+    tracklets: Tracklets | None = None
+    """Tracklets of the images, where they are known."""
 
     def shards(self) -> range:
         """Return the numbers of the shards."""
@@ -87,7 +91,7 @@ def write_shard(packing: Packing, number: int) -> int:
     """Write a shard and its record; return the shard's number."""
     mine = os.getpid()  # a worker of a run that was killed may live a moment longer
     aside = packing.out / UNFINISHED / f"{number:06d}.tar.{mine}"
-    contents = Contents(packing.labels)
+    contents = Contents(packing.labels, packing.tracklets)
     with aside.open("wb") as file:
         for index in packing.images(number):
             contents.add(file, packing, index)
@@ -101,8 +105,8 @@ def write_shard(packing: Packing, number: int) -> int:
 class Contents:
     """What has gone into a shard so far."""
 
-    def __init__(self, labels: PackedLabels | None) -> None:
-        self.labels = labels
+    def __init__(self, labels: PackedLabels | None, tracklets: Tracklets | None) -> None:
+        self.labels, self.tracklets = labels, tracklets
         self.kept: list[int] = []
         self.names: list[str] = []
         self.where: list[tuple[int, int, int]] = []  # position, size, CRC-32
@@ -145,7 +149,9 @@ class Contents:
         where = np.array(self.where, dtype=np.uint64).reshape(-1, 3)
         positions, sizes, checks = where[:, 0], where[:, 1].astype(np.uint32), where[:, 2].astype(np.uint32)
         arrays = {**pack_names(self.names), "positions": positions, "sizes": sizes, "checks": checks}
-        return arrays if self.labels is None else {**arrays, **self.labels.arrays(self.kept)}
+        kept = np.array(self.kept, dtype=np.int64)
+        arrays |= {} if self.labels is None else self.labels.arrays(kept)
+        return arrays | ({} if self.tracklets is None else {k: v[kept] for k, v in arrays_of(self.tracklets).items()})
 
 
 def finished_record(packing: Packing, number: int) -> Index | None:

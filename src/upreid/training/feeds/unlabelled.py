@@ -6,9 +6,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from upreid.data.augment import Augment, ViewRequest
+from upreid.data.augment import Augment, TrackletNumber, ViewRequest
 from upreid.data.dataset import OriginalImages, Sample, SkipLedger, collate
 from upreid.data.loading import PATIENCE, make_loader
 from upreid.data.sources.source import Source
@@ -27,15 +28,24 @@ Loaded = tuple[ImageBatch | Views, tuple[tuple[int, str], ...]]
 class Prepare:
     """A loader's last act: stack decoded originals; on a CPU also make the views, in the worker.
 
-    With `pairs` the second half of the samples are the mates of the first.
+    With `pairs` the second half of the samples are the mates of the first. `tracklets` numbers the tracklets of all images, where
+    a view asks for them.
     """
 
-    def __init__(self, augment: Callable[[ImageBatch], Views] | None, *, pairs: bool = False) -> None:
-        self.augment, self.pairs = augment, pairs
+    def __init__(
+        self,
+        augment: Callable[[ImageBatch], Views] | None,
+        *,
+        pairs: bool = False,
+        tracklets: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.augment, self.pairs, self.tracklets = augment, pairs, tracklets
 
     def __call__(self, samples: Sequence[Sample]) -> Loaded:
         """Return the batch and the files that had to be skipped for it."""
         batch = replace(collate(samples), mates=len(samples) // 2 if self.pairs else 0)
+        if self.tracklets is not None:
+            batch = replace(batch, tracklets=torch.from_numpy(self.tracklets[batch.indices.numpy()]))
         return (self.augment(batch) if self.augment else batch), batch.skipped
 
 
@@ -78,14 +88,15 @@ class StepBatches:
 
 @dataclass(frozen=True)
 class Pairing:
-    """Tracklets, and how far apart the two crops of a pair are within theirs."""
+    """Tracklets, how far apart the two crops of a pair are within theirs, and the share of images that are paired at all."""
 
     tracklets: Tracklets
     gap: int = 1
+    share: float = 1.0
 
     def mates(self, indices: NDArray[np.int64], *, seed: int, epoch: int) -> NDArray[np.int64]:
         """Draw a mate for each image."""
-        return self.tracklets.mates(indices, seed=seed, epoch=epoch, gap=self.gap)
+        return self.tracklets.mates(indices, seed=seed, epoch=epoch, gap=self.gap, share=self.share)
 
 
 class UnlabelledFeed:
@@ -140,10 +151,12 @@ class UnlabelledFeed:
         """Return this rank's batches of steps that have the same views."""
         size = {"height": self.preprocess.height, "width": self.preprocess.width}
         on_cpu = self.compute.device.type == "cpu"
+        numbered = any(isinstance(view, TrackletNumber) for view in self.views.values())
+        tracklets = self.pairing.tracklets.numbers if self.pairing and numbered else None
         loader = make_loader(
             OriginalImages(self.source, **size, limit=self.unreadable_share),
             batch_sampler=self.loader_order(first, last),
-            collate=Prepare(self.augment if on_cpu else None, pairs=self.pairing is not None),
+            collate=Prepare(self.augment if on_cpu else None, pairs=self.pairing is not None, tracklets=tracklets),
             workers=self.compute.workers,
             pin=not on_cpu,
             prefetch=4,
