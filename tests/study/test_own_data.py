@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from upreid.cli import main
 from upreid.config.grid import grid_of, read_grid, to_table
 from upreid.config.study import Grid
 from upreid.errors import InputError
@@ -99,6 +100,20 @@ def test_tracklets_beside_the_images_are_known_by_what_they_say(folders: dict[st
     first = of("file,tracklet\n0000.png,a\n0001.png,a\n")
     assert of("file,tracklet\n0000.png,a\n0001.png,a\n") == first
     assert not first.items() & of("file,tracklet\n0000.png,a\n0002.png,a\n").items()
+
+
+def test_tracklets_that_a_packed_set_carries_are_known_by_what_they_say(folders: dict[str, Path]) -> None:
+    crops = folders["crops"]
+
+    def of(text: str) -> dict[str, str]:
+        (crops / "tracklets.csv").write_text(text)
+        packed = crops.parent / f"packed-{len(text)}"
+        assert main(["pack", str(crops), str(packed), "--workers", "1", "--tracklets", "own"]) == 0
+        return digests(grid_on(folders | {"crops": packed}, flags={"data": {"tracklets": "own"}}))
+
+    first = of("file,tracklet\n0000.png,a\n0001.png,a\n")
+    assert of("file,tracklet\n0000.png,as\n0001.png,as\n") == first
+    assert not first.items() & of("file,tracklet\n0000.png,a\n0001.png,a\n0002.png,a\n").items()
 
 
 def test_an_encoder_is_evaluated_on_the_set_that_it_was_trained_on_or_on_the_one_that_is_named() -> None:

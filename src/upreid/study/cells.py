@@ -14,7 +14,7 @@ from upreid.data.benchmarks import open_benchmark
 from upreid.data.benchmarks.benchmark import PARTS
 from upreid.data.settings import TRACKLET_WORDS
 from upreid.data.sources.recognise import open_source
-from upreid.data.tracklets import OWN_LIST
+from upreid.data.tracklet_lists import OWN, OWN_LIST, carries_tracklets, read_tracklets
 from upreid.errors import InputError
 from upreid.synthetic.corpus_folder import GENERATOR
 from upreid.training.feeds.labelled import fingerprint
@@ -191,9 +191,7 @@ def fingerprints(program: str, flags: dict[str, Any], root: str | None = None) -
     if "split" in data:
         found["--data.split"] = contents(data["split"])
     if "tracklets" in data:
-        said, root = str(data["tracklets"]), data.get("root", root)
-        path = f"{root}/{OWN_LIST}" if said == "own" and root else said
-        found["--data.tracklets"] = path if path in TRACKLET_WORDS else contents(path)
+        found["--data.tracklets"] = tracklets(str(data["tracklets"]), data.get("root", root))
     if "unlabelled" in flags:
         found["--unlabelled"] = unlabelled(flags["unlabelled"], 1.0)
     return found
@@ -203,6 +201,20 @@ def fingerprints(program: str, flags: dict[str, Any], root: str | None = None) -
 def unlabelled(root: str, cfs_share: float) -> str:
     """Return the fingerprint of a source of unlabelled images: their names and order."""
     return open_source(Path(root), cfs_share=cfs_share).fingerprint
+
+
+def tracklets(said: str, root: str | None) -> str:
+    """Return the fingerprint of tracklets: a list by its bytes, a packed set's by what it carries, and a word as it is."""
+    if said == OWN and root and carries_tracklets(Path(root)):
+        return packed_tracklets_of(root)
+    path = f"{root}/{OWN_LIST}" if said == OWN and root else said
+    return path if path in TRACKLET_WORDS else contents(path)
+
+
+@cache
+def packed_tracklets_of(root: str) -> str:
+    """Return the fingerprint of the tracklets that a packed set carries."""
+    return read_tracklets(Path(OWN), open_source(Path(root))).fingerprint
 
 
 @cache
