@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +16,10 @@ from torch.nn import functional as F
 
 from upreid.cli import main
 from upreid.models.encoder import Encoder, load_encoder, save_encoder, skeleton
+from upreid.models.exported import BATCHES, CONTRACTS, Contract, Graph
 from upreid.models.foreign.statistics import IMAGENET
 from upreid.models.header import EncoderHeader
 from upreid.models.heads import HeadSettings
-from upreid.models.onnx_file import BATCHES, CONTRACTS, Contract, Graph
 
 LUPERSON = {"mean": (0.3525, 0.3106, 0.3140), "std": (0.2660, 0.2522, 0.2505)}
 RESNET = EncoderHeader(backbone="resnet18", channels=8, last_stride=1, height=64, width=32, **LUPERSON)
@@ -149,6 +151,50 @@ def test_every_head_has_the_features_of_torch_in_every_batch(
         torch.testing.assert_close(as_ultralytics(path, frames), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "name", ["resnet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mgn", "transreid"))]
+)
+def test_a_program_of_torch_export_computes_the_features_without_our_code(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "encoder.pt2"
+    assert main(["export", str(saved(tmp_path, name)), str(path), "--for", "program"]) == 0
+    assert [float(line.split()[2]) for line in capsys.readouterr().out.splitlines()[1:]] == pytest.approx(
+        [1, 1, 1], abs=1e-6
+    )
+    said = {"upreid.json": ""}
+    torch.export.load(path, extra_files=said)
+    facts = json.loads(said["upreid.json"])
+    assert (facts["for"], facts["height"], json.loads(facts["mean"])[0]) == (
+        "program",
+        str(ENCODERS[name].height),
+        0.3525,
+    )
+    images = torch.rand(5, 3, ENCODERS[name].height, 32)
+    torch.save(images, tmp_path / "images.pt")
+    script = "import sys, torch; run = torch.export.load('encoder.pt2').module(); assert 'upreid' not in sys.modules; "
+    script += "torch.save(run(torch.load('images.pt')), 'features.pt'); assert 'upreid' not in sys.modules"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=tmp_path, check=True)
+    features = torch.load(tmp_path / "features.pt")
+    with torch.no_grad():
+        expected = Graph(load_encoder(tmp_path / f"{name}.safetensors"), CONTRACTS["plain"]).eval()(images)
+    torch.testing.assert_close(features.detach(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_mean_of_the_cameras_is_that_of_the_only_camera() -> None:
+    head = replace(TRANSREID, cameras=(7,))
+    encoder = skeleton(replace(VIT, head=head)).eval()
+    images, cameras = torch.rand(3, 3, 64, 32), torch.full((3,), 7)
+    with torch.no_grad():
+        expected = encoder(images, cameras)
+        mean = Graph(encoder, CONTRACTS["plain-normalised"], cameras="mean").eval()(images)
+        without = Graph(encoder, CONTRACTS["plain-normalised"]).eval()(images)
+    torch.testing.assert_close(mean, expected)
+    assert not torch.allclose(without, expected, atol=1e-2)
+    assert encoder.head is not None
+    assert encoder.head.camera_weight == 3.0  # the encoder itself stays as it is
+
+
 @pytest.mark.slow
 def test_half_precision_keeps_the_direction_of_the_features(tmp_path: Path) -> None:
     for name in ("whole", "half"):
@@ -183,6 +229,8 @@ def test_the_graph_turns_what_is_given_into_what_the_encoder_wants(contract: Con
         ("market_veri.onnx", ["--for", "boxmot"], ["veri", "another name"]),
         ("a_lmbn.onnx", ["--for", "boxmot"], ["lmbn"]),
         ("a.pt", [], [".onnx"]),
+        ("a.onnx", ["--for", "program"], ["must end in .pt2 with --for program"]),
+        ("a.onnx", ["--cameras", "mean"], ["embeds no cameras; leave it out"]),
         ("a.onnx", ["--for", "boxmo"], ["--for", "boxmo"]),
     ],
 )
@@ -210,9 +258,10 @@ def test_every_command_of_the_page_about_trackers_runs(
     monkeypatch.chdir(tmp_path)
     Path("runs/mine").mkdir(parents=True)
     saved(Path("runs/mine")).rename("runs/mine/encoder.safetensors")
+    assert main(["synth", "corpus", "--identities", "4", "--workers", "1"]) == 0
     lines = commands_of("trackers.md")
-    assert len(lines) == 3
-    for words in lines:  # each writes over the file of the one before, which is upreid's
+    assert [words[0] for words in lines] == ["export"] * 4 + ["evaluate"]
+    for words in lines:  # some write over the file of the one before, which is upreid's
         assert main(words) == 0
 
 

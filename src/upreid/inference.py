@@ -252,7 +252,7 @@ def picture_input(picture: Picture, name: str, preprocess: Preprocess) -> Float[
     if not isinstance(picture, Image.Image):
         raise InputError(f"{name} is a {type(picture).__name__}; expected a picture of Pillow's, an array or a path")
     try:
-        pixels = decode_image(picture, name, target=(preprocess.height, preprocess.width))
+        pixels = decode_image(picture, name, target=preprocess.decoded_for)
     except UnreadableImage as error:
         raise DataError(f"cannot read {error}; repair it, or leave it out") from error
     return network_input(pixels, preprocess)

@@ -1,11 +1,11 @@
-"""Ranges of numbers, written beside a field: `batch: Annotated[int, Range(least=1)] = 256`.
+"""Ranges of numbers, written beside a field: `batch: Annotated[int, Range(least=1)] = 256`; and words that many fields share.
 
 The command line checks them for every command (config/options.py); the usual ones have names.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 LARGEST = 10**9
 """Upper limit of whole numbers that have none of their own: nothing counts further, and much more overflows memory."""
@@ -49,6 +49,8 @@ class Range:
         return lower + ("" if self.most is None else f" and up to {self.most:,}") + self.advice
 
 
+Interpolation = Literal["bilinear", "bicubic", "bilinear-aliased"]
+"""Ways to resize an image; all but the last widen their filter where an image shrinks (antialiasing), and trackers do not."""
 FOR_PIXELS = ", for pixels from 0 to 1 (divide statistics of pixels from 0 to 255 by 255)"
 
 Count = Annotated[int, Range(least=1)]

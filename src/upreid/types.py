@@ -13,14 +13,19 @@ Neck = Literal["after", "before"]
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocess:
-    """How an un-augmented image becomes network input: antialiased resize, scale to [0, 1], normalise."""
+    """How an un-augmented image becomes network input: resize, scale to [0, 1], normalise."""
 
     height: int
     width: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str = "bilinear"
-    """Or bicubic."""
+    """Or bicubic, both antialiased, or bilinear-aliased, as trackers shrink crops."""
+
+    @property
+    def decoded_for(self) -> tuple[int, int] | None:
+        """Height and width for which decoding may shrink a large picture; None where aliasing is wanted."""
+        return None if self.interpolation == "bilinear-aliased" else (self.height, self.width)
 
 
 @dataclass(frozen=True, kw_only=True)

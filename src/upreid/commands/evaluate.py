@@ -84,10 +84,11 @@ def report(config: EvaluateConfig, encoded: EncodedBenchmark, encoder: Encoder, 
 
 
 def preprocess(config: EvaluateConfig, encoder: Encoder, *, quiet: bool) -> Preprocess:
-    """Input size from the flags where given, else from the encoder's header; say which won."""
+    """Input size and interpolation from the flags where given, else from the encoder's header; say which won."""
     header = encoder.preprocess
     height, width = config.height or header.height, config.width or header.width
     source = "the encoder's header" if not (config.height or config.width) else "--height/--width"
     if not quiet:
-        say(f"input {height}x{width} from {source}; mean, std and interpolation from the encoder's header")
-    return replace(header, height=height, width=width)
+        given = " (but --interpolation)" if config.interpolation else ""
+        say(f"input {height}x{width} from {source}; mean, std and interpolation{given} from the encoder's header")
+    return replace(header, height=height, width=width, interpolation=config.interpolation or header.interpolation)

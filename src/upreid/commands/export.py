@@ -1,8 +1,8 @@
-"""`upreid export`: an encoder as an ONNX file that another program loads, and how far its features are from ours."""
+"""`upreid export`: an encoder as a file that another program loads, and how far its features are from ours."""
 
 from upreid.config.commands import ExportConfig
 from upreid.models.encoder import load_encoder
-from upreid.models.onnx_file import CONTRACTS, check_name, embeds_cameras, require_export, sidecar, write_onnx
+from upreid.models.exported import CONTRACTS, check_name, embeds_cameras, sidecar, write_exported
 from upreid.runtime.console import say
 from upreid.runtime.files import check_target, json_with
 
@@ -11,17 +11,22 @@ def run(config: ExportConfig) -> None:
     """Export, compare, and say what the program will give the file."""
     contract = CONTRACTS[config.for_]
     check_name(config.out, contract)
-    require_export()
-    check_target(config.out, "OUT", lambda content: "upreid" in content and "onnx" in content.lower())
+    check_target(config.out, "OUT", lambda content: "upreid" in content)
     if contract.name == "boxmot":
         check_target(sidecar(config.out), "the file beside OUT,", json_with("artifact_sha256"))
     encoder = load_encoder(config.encoder)
-    parity = write_onnx(config.out, encoder, contract, neck=config.neck, half=config.half)
+    how = {"neck": config.neck, "half": config.half, "cameras": config.cameras}
+    parity = write_exported(config.out, encoder, contract, **how)
     header = encoder.header
     say(f"input {contract.image_name} [batch, 3, {header.height}, {header.width}]: {contract.description}")
     say(f"output {contract.output_name} [batch, dim], not scaled to unit length, {config.neck or header.neck} the neck")
     if embeds_cameras(encoder):
-        say("the encoder embeds cameras, which a tracker does not know: the embedding is left out")
+        said = (
+            "the embedding is left out"
+            if config.cameras == "left-out"
+            else "the mean over the training's cameras stands in"
+        )
+        say(f"the encoder embeds cameras, which a tracker does not know: {said}")
     print("batch  largest difference  smallest cosine")
     for batch, found in parity.items():
         print(f"{batch:>5}  {found['largest_difference']:18.2e}  {found['smallest_cosine']:15.7f}")

@@ -8,7 +8,19 @@ import tyro
 
 from upreid.config.training import ComputeConfig
 from upreid.data.settings import LabelledSet, UnlabelledSet
-from upreid.ranges import Count, Deviation, Epochs, Mean, NotNegative, Pixels, Range, Seed, Share, ShareOrZero
+from upreid.ranges import (
+    Count,
+    Deviation,
+    Epochs,
+    Interpolation,
+    Mean,
+    NotNegative,
+    Pixels,
+    Range,
+    Seed,
+    Share,
+    ShareOrZero,
+)
 from upreid.retrieval.settings import EncoderRanking
 from upreid.synthetic.settings import CorpusSettings
 
@@ -90,6 +102,9 @@ class EvaluateConfig(EncoderRanking, ComputeConfig):
     """Input height in pixels; by default that of the encoder's header."""
     width: Pixels | None = None
     """Input width in pixels; by default that of the encoder's header."""
+    interpolation: Interpolation | None = None
+    """Interpolation with which images are resized: bilinear or bicubic with antialiasing, or bilinear-aliased, as trackers do it;
+    by default that of the encoder's header."""
     batch: Count = 128
     """Number of images in a forward pass."""
 
@@ -140,7 +155,7 @@ class ConvertConfig:
     """Mean of the pixels from 0 to 1 in each channel; by default that of the file or of its format."""
     std: tuple[Deviation, Deviation, Deviation] | None = None
     """Standard deviation of the pixels from 0 to 1 in each channel; by default that of the file or of its format."""
-    interpolation: Literal["bilinear", "bicubic"] | None = None
+    interpolation: Interpolation | None = None
     """Interpolation with which images are resized; by default that of the format."""
     without_head: bool = False
     """Backbone alone: a fine-tuned head is left behind."""
@@ -150,19 +165,24 @@ class ConvertConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Export an encoder as one ONNX file: weights inside, height and width fixed, the batch free."""
+    """Export an encoder as one file for another program: weights inside, height and width fixed, the batch free."""
 
     encoder: Path
     """Encoder file that pretrain or finetune wrote, or the folder of a run or of a model."""
     out: Path
-    """File to write; its name ends in .onnx."""
-    for_: Annotated[Literal["plain", "plain-normalised", "boxmot", "ultralytics"], tyro.conf.arg(name="for")] = "plain"
+    """File to write; its name ends in .onnx, or in .pt2 for a program."""
+    for_: Annotated[
+        Literal["plain", "plain-normalised", "boxmot", "ultralytics", "program"], tyro.conf.arg(name="for")
+    ] = "plain"
     """Program that is to load the file. It decides what the graph is given: plain and ultralytics give RGB from 0 to 1,
-    boxmot RGB normalised by ImageNet's statistics, plain-normalised RGB normalised by the encoder's own."""
+    boxmot RGB normalised by ImageNet's statistics, plain-normalised RGB normalised by the encoder's own; program is a
+    program of torch.export, which takes RGB from 0 to 1."""
     neck: Literal["after", "before"] | None = None
     """Side of the BNNeck from which features are taken, where the encoder has one; by default the side that its recipe tests."""
     half: bool = False
     """Weights and arithmetic in half precision; input and output stay in single precision."""
+    cameras: Literal["left-out", "mean"] = "left-out"
+    """Embedding of cameras, which trackers do not know: left out, or the mean over the cameras of the training for all images."""
 
 
 @dataclass(frozen=True, kw_only=True)

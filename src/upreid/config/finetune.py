@@ -11,6 +11,7 @@ from upreid.ranges import (
     Deviation,
     Epochs,
     EpochsOrZero,
+    Interpolation,
     Mean,
     NotNegative,
     Pixels,
@@ -54,8 +55,8 @@ class Input:
     """Channel means of the input; by default those of the encoder's header."""
     std: tuple[Deviation, Deviation, Deviation] | None = None
     """Channel standard deviations of the input; by default those of the encoder's header."""
-    interpolation: Literal["bilinear", "bicubic"] | None = None
-    """Interpolation with which images are resized; by default that of the encoder's header."""
+    interpolation: Interpolation | None = None
+    """Interpolation with which images are resized (bilinear-aliased as trackers do); by default that of the encoder's header."""
     last_stride: Literal[1, 2] | None = None
     """Stride of a ResNet's last stage; by default that of the encoder's header."""
     pad: Annotated[int, Range(least=0, most=4096)] = 10

@@ -235,8 +235,8 @@ def collate_labelled(samples: Sequence[LabelledSample]) -> LabelledBatch:
 
 def read_input(record: Record, preprocess: Preprocess) -> Float[Tensor, "3 height width"]:
     """Decode, resize and normalise a labelled image; `UnreadableImage` where it is no picture."""
-    size = preprocess.height, preprocess.width
-    return network_input(decode_bytes(record.read(), str(record.path), target=size)[0], preprocess)
+    pixels, _ = decode_bytes(record.read(), str(record.path), target=preprocess.decoded_for)
+    return network_input(pixels, preprocess)
 
 
 def network_input(

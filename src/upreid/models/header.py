@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from upreid.errors import DataError
 from upreid.models.settings import HeadSettings
-from upreid.ranges import CountOrZero, Pixels, Seed
+from upreid.ranges import CountOrZero, Interpolation, Pixels, Seed
 
 FORMAT = 2
 ADDED_LATER = ("patch_stride", "attention_heads", "neck")
@@ -35,7 +35,7 @@ class EncoderHeader:
     width: Pixels
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
     head: HeadSettings | None = None
     """The head that fine-tuning put on the backbone."""
     neck: Literal["after", "before"] = "after"

@@ -56,6 +56,17 @@ def test_crop_and_resize_agree_with_pillow(box, size):
     assert_close(ours[0], expected, atol=PILLOW_ROUNDS, rtol=0)
 
 
+@pytest.mark.parametrize("size", [(64, 32), (40, 23), (128, 64), (200, 150), (3, 2)])
+def test_without_antialiasing_a_picture_is_resized_as_trackers_do(size):
+    picture = noise(128, 64)
+    extents = torch.tensor([[128, 64], [90, 41]])  # the second is in a corner of its canvas
+    ours = resize_whole(batch(picture, picture), extents, *size, "bilinear-aliased")
+    for image, (height, width) in zip(ours, extents.tolist(), strict=True):
+        alone = batch(picture[:height, :width]).float()
+        expected = torch.nn.functional.interpolate(alone, size=size, mode="bilinear", align_corners=False)[0]
+        assert_close(image, expected, atol=1e-2, rtol=0)
+
+
 def test_images_of_a_batch_have_boxes_of_their_own_and_see_nothing_outside_them():
     picture = noise(96, 48)
     rows, columns = [(0, 40), (50, 46), (10, 11)], [(0, 48), (30, 18), (5, 20)]

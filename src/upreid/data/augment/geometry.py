@@ -33,6 +33,8 @@ class Kernel:
     """It may reuse the memory of its argument."""
     overshoots: bool = False
     """Whether it can leave the range of its inputs."""
+    stretches: bool = True
+    """Whether it is stretched to the output pixel where the picture shrinks (antialiasing)."""
 
 
 def triangle(distance: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -48,7 +50,7 @@ def cubic(distance: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 
 TRIANGLE, CUBIC = Kernel(1.0, triangle), Kernel(2.0, cubic, overshoots=True)
-KERNELS = {"bilinear": TRIANGLE, "bicubic": CUBIC}
+KERNELS = {"bilinear": TRIANGLE, "bicubic": CUBIC, "bilinear-aliased": Kernel(1.0, triangle, stretches=False)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +106,7 @@ def resize_whole(
     width: int,
     interpolation: str = "bilinear",
 ) -> Float[Tensor, "batch 3 {height} {width}"]:
-    """Resize whole pictures, without augmentation; values from 0 to 255. `interpolation`: bilinear or bicubic."""
+    """Resize whole pictures, without augmentation; values from 0 to 255. `interpolation`: a name of `KERNELS`."""
     if pixels.shape[2:] == (height, width) and bool((extents == extents.new_tensor([height, width])).all()):
         return pixels.float()
     lengths = extents.numpy().astype(np.float64)
@@ -160,7 +162,7 @@ def _bands(
     outputs = np.arange(0, size, block)[:, None] + np.arange(-radius, block + radius)
     outputs = np.clip(outputs, 0, size - 1)  # the blur repeats the edges
     scale = span.length / size
-    stretch = np.maximum(scale, 1.0)[:, None, None]
+    stretch = (np.maximum(scale, 1.0) if kernel.stretches else np.ones_like(scale))[:, None, None]
     reach = kernel.support * stretch
     centres = span.start[:, None, None] + (_flip(outputs, span, size) + 0.5) * scale[:, None, None]
     low = np.floor(span.start + 1e-6).astype(np.int64)[:, None]

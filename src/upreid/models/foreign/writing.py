@@ -181,7 +181,7 @@ def write_reid(encoder: Encoder, out: Path) -> None:
         "input_size": [header.height, header.width],
         "mean": list(header.mean),
         "std": list(header.std),
-        "interpolation": header.interpolation,
+        "interpolation": header.interpolation.removesuffix("-aliased"),
         "to_rgb": True,
         "resize_mode": "stretch",
     }
