@@ -16,6 +16,7 @@ upreid pretrain laptop --data.root corpus/wild --out runs/a --train.steps 40
 upreid pretrain --resume runs/a
 upreid evaluate runs/a/encoder.safetensors --data.name market1501 --data.root corpus/market1501 --out runs/a/retrieval.json
 upreid finetune laptop-bot --init runs/a/encoder.safetensors --data.name market1501 --data.root corpus/market1501 --out runs/b
+upreid report runs/a runs/b --out report.html
 """
 
 

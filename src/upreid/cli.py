@@ -119,6 +119,12 @@ COMMANDS: dict[str, Command] = {
         ("runs",),
         {"RUN...": "print the results of several runs side by side"},
     ),
+    "report": Command(
+        "report",
+        "commands:ReportConfig",
+        ("runs",),
+        {"RUN... --out PAGE": "write one page about runs: curves, results, ranked lists, what their encoders see"},
+    ),
     "study": Command(
         "study",
         "study:StudyConfig",

@@ -49,7 +49,7 @@ def test_a_demo_that_could_not_make_its_page_does_not_begin(tmp_path: Path) -> N
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1] == (
-        "upreid: error: the plots and the page of the demo need matplotlib and jinja2: pip install 'upreid[pages]'"
+        "upreid: error: the curves and the page of the demo need jinja2: pip install 'upreid[pages]'"
     )
     assert not (tmp_path / "demo").exists()
 

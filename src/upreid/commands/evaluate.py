@@ -16,7 +16,7 @@ from upreid.errors import InputError
 from upreid.models.encoder import Encoder, encoder_file, read_file, rebuild
 from upreid.retrieval.evaluation import check_ranking, identity_of, rank_benchmark, say_result
 from upreid.retrieval.features import EncodedBenchmark, encode_benchmark
-from upreid.retrieval.ranked_page import NUM_SHOWN, PAGE_MARK, ranked_page
+from upreid.retrieval.ranked_page import NUM_SHOWN, ranked_page
 from upreid.retrieval.settings import Ranking, Retrieval
 from upreid.runtime.compute import settle
 from upreid.runtime.console import say
@@ -24,6 +24,7 @@ from upreid.runtime.distributed import from_lead, join
 from upreid.runtime.faults import errors_of_one_rank
 from upreid.runtime.figures import require_pages
 from upreid.runtime.files import check_target, json_with, write_text
+from upreid.runtime.pages import is_page
 from upreid.types import Preprocess
 
 
@@ -53,7 +54,7 @@ def check_files(config: EvaluateConfig) -> None:
     if config.out:
         check_target(config.out, "--out", json_with("protocol"))
     if config.page:
-        check_target(config.page, "--page", lambda text: PAGE_MARK in text)
+        check_target(config.page, "--page", is_page)
         require_pages("pages (--page)", "jinja2")
 
 

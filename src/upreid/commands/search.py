@@ -15,12 +15,13 @@ from upreid.errors import InputError
 from upreid.inference import extract, load_encoder
 from upreid.retrieval.feature_file import FeatureFile, read_features
 from upreid.retrieval.inputs import as_feature_pair
-from upreid.retrieval.ranked_page import PAGE_MARK, render, thumbnail
+from upreid.retrieval.ranked_page import thumbnail
 from upreid.retrieval.search import Nearest, search
 from upreid.runtime.compute import settle
 from upreid.runtime.console import say
 from upreid.runtime.figures import require_pages
 from upreid.runtime.files import check_target, json_with, write_text
+from upreid.runtime.pages import is_page, render
 
 
 def run(config: SearchConfig) -> None:
@@ -28,7 +29,7 @@ def run(config: SearchConfig) -> None:
     if config.out:
         check_target(config.out, "--out", json_with("queries"))
     if config.page:
-        check_target(config.page, "--page", lambda text: PAGE_MARK in text)
+        check_target(config.page, "--page", is_page)
         require_pages("pages (--page)", "jinja2")
     compute = settle(config.device, config.threads, config.workers, workers_wanted=0, prefix="--")
     torch.set_num_threads(compute.threads)

@@ -269,6 +269,19 @@ class TableConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportConfig(ComputeConfig):
+    """Report on one run or several: a self-contained page with curves, results, ranked lists and what the encoders see."""
+
+    runs: tuple[Path, ...]
+    """Folders of runs, finished or not."""
+    out: Path
+    """HTML page to write."""
+    data: OptionalSet = field(default_factory=OptionalSet)
+    people: Count = 100
+    """Number of test people of a labelled set whose pictures and distances are shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoConfig:
     """Render, pre-train with MoCo v2 and UP-ReID, fine-tune, evaluate, and show what came out."""
 

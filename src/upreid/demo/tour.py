@@ -30,7 +30,7 @@ ONE_THREAD = ["--train.threads", "1", "--train.workers", "0", "--train.device", 
 
 def run(config: DemoConfig) -> None:
     """Do what is not done yet, then show the results of all of it."""
-    require_pages("the plots and the page of the demo", "matplotlib", "jinja2")
+    require_pages("the curves and the page of the demo", "jinja2")
     folder = DemoFolder(config.out)
     with claim(config.out, resume=config.out.is_dir()):
         remember(config)
