@@ -42,6 +42,7 @@ ELSEWHERE = {
     "sbatch": "nodes ntasks-per-node gpus-per-node signal cpus-per-task time open-mode requeue",
     "upreid, before it is parsed": "help version resume",
     "nsys": "stats",
+    "boxmot": "reid",
     "mistakes that the page on reliability shows": "root batch",
     "tests/methods/simsiam.py": "predictor.hidden",
 }

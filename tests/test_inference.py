@@ -269,7 +269,9 @@ print([name for name in {heavy!r} if name in sys.modules])
     assert done.stdout.strip() == "[]"
 
 
-def test_the_readme_s_example_gives_the_numbers_of_evaluate(path: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+def test_the_example_of_the_page_on_python_gives_the_numbers_of_evaluate(
+    path: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
     market = tmp_path / "data"
     for person in range(1, 5):
         for camera in (1, 2, 3):
@@ -281,7 +283,7 @@ def test_the_readme_s_example_gives_the_numbers_of_evaluate(path: Path, tmp_path
     for name in ("a.jpg", "b.jpg"):
         Image.fromarray(noise(64, 32)).save(tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
     example = text.split("```python\n")[1].split("```")[0].replace('"runs/mine"', repr(str(path)))
     names: dict[str, Any] = {}
     exec(example, names)

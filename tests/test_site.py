@@ -1,6 +1,7 @@
 """The documentation site: it builds without a warning, its links lead somewhere, and it fetches nothing from elsewhere."""
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
 import pytest
 
@@ -125,3 +127,28 @@ def test_a_link_that_leads_nowhere_fails_the_build_and_is_named(line: str, tmp_p
     assert done.returncode == 1
     assert "search.md" in done.stderr
     assert line in done.stderr
+
+
+@pytest.mark.slow
+def test_the_pictures_of_the_concepts_are_those_that_their_script_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.spec_from_file_location("figures", ROOT / "docs" / "figures.py")
+    assert found
+    assert found.loader
+    figures = importlib.util.module_from_spec(found)
+    found.loader.exec_module(figures)
+    monkeypatch.setattr(figures, "HERE", tmp_path)
+    figures.main()
+    drawn = {path.name: path.read_text() for path in tmp_path.glob("*.svg")}
+    kept = {path.name: path.read_text() for path in (ROOT / "docs").glob("*.svg")}
+    assert drawn.keys() == kept.keys()
+    for name, text in drawn.items():
+        assert ElementTree.fromstring(text).findtext("{http://www.w3.org/2000/svg}title"), name
+        assert without_pixels(text) == without_pixels(kept[name]), name
+        assert text.count("data:image") > 2, name
+
+
+def without_pixels(text: str) -> str:
+    """Leave out the pictures in an SVG: versions of Pillow may compress them otherwise."""
+    return re.sub(r"base64,[^\"]*", "", text)
