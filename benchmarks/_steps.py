@@ -13,7 +13,7 @@ from upreid.config.command_line import parse
 from upreid.config.finetune import FinetuneConfig
 from upreid.config.pretrain import MocoV2Config
 from upreid.config.recipe import read_recipe
-from upreid.data.augment import CropBox, PatchView, StrongView, ViewRequest
+from upreid.data.augment import CropBox, PatchView, StrongView, TrackletNumber, ViewRequest
 from upreid.methods import supervised
 from upreid.methods.method import Method
 from upreid.methods.pretraining import Setup
@@ -95,6 +95,10 @@ def noise_views(requests: Mapping[str, ViewRequest], batch: int, size: tuple[int
     views: Views = {}
     for name, request in requests.items():
         shape: tuple[int, ...] = 3, *size
+        if isinstance(request, TrackletNumber):
+            numbers = torch.arange(batch, device=device)
+            views[name] = numbers if request.images is None else request.images.of(numbers)
+            continue
         if isinstance(request, StrongView):
             shape = 3, request.height or size[0], request.width or size[1]
         elif isinstance(request, PatchView):

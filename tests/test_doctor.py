@@ -197,6 +197,8 @@ def test_images_without_labels_are_described_with_their_tracklets_and_copies(
         (pictures / f"{name}.png").write_bytes((pictures / "0000.png").read_bytes())
     assert unlabelled(pictures, "--tracklets", "own") == 0
     report = capsys.readouterr().out
+    assert unlabelled(pictures) == 0
+    assert capsys.readouterr().out == report
     assert "tracklets: 6 of 4 to 4 crops (10 %, 50 %, 90 %: 4, 4, 4); 8 of 32 crops are single (25%)" in report
     assert "height 24, 24, 24, width 12, 12, 12 pixels" in report
     assert "note:  32 images are lower than 32 pixels" in report

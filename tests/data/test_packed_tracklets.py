@@ -70,7 +70,7 @@ def test_a_training_on_the_pack_gives_the_encoder_of_the_folder(
     capsys.readouterr()
     words = ["--data.root", str(tmp_path / "packed"), "--out", str(tmp_path / "plain"), *TINY.split(), *HERE.split()]
     assert main(["pretrain", "moco-laptop", *words]) == 0
-    assert "carries tracklets, which are not used; --data.tracklets own" in capsys.readouterr().err
+    assert "has tracklets, which are not used; --data.tracklets own" in capsys.readouterr().err
 
 
 def test_other_tracklets_are_another_pack(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,8 +110,11 @@ def test_tracklets_of_another_pack_are_refused(
     assert "the tracklets in index.upreid are not those of its manifest" in capsys.readouterr().err
 
 
-def test_packs_without_tracklets_are_as_before(people: Path, tmp_path: Path) -> None:
+def test_packs_without_tracklets_are_as_before_and_a_list_that_is_left_behind_is_named(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pack(people, tmp_path / "packed")
+    assert f"{people} has tracklets, which are not packed; --tracklets own" in capsys.readouterr().err
     manifest = json.loads((tmp_path / "packed" / "manifest.json").read_text())
     assert not any("tracklet" in name for name in manifest)
     assert set(open_index(tmp_path / "packed" / INDEX, KIND).arrays) == {

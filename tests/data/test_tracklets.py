@@ -204,6 +204,25 @@ def test_a_damaged_list_is_refused(name: str, content: str, pictures: Path, tmp_
         read_tracklets(tmp_path / name, open_source(pictures))
 
 
+def test_a_folder_with_the_name_of_a_word_is_no_list(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "crops"
+    for number, picture in enumerate(sorted(pictures.iterdir())):
+        (root / f"{number // 4}").mkdir(parents=True, exist_ok=True)
+        picture.rename(root / f"{number // 4}" / picture.name)
+    (tmp_path / "folders").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert read_tracklets(Path("folders"), open_source(Path("crops"))).sizes.tolist() == [4] * 8
+
+
+def test_a_source_without_tracklets_of_its_own_says_so(pictures: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"--data.tracklets own: .* carries tracklets, and there is no .*tracklets.csv"
+    ):
+        read_tracklets(Path("own"), open_source(pictures))
+
+
 def test_a_missing_list_names_what_may_be_given(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="own, folders, names"):
         read_tracklets(tmp_path / "none.csv", open_source(pictures))

@@ -14,7 +14,7 @@ from upreid.data.settings import UnlabelledSet
 from upreid.data.sources.checkup import SourceCheckup, look_through
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source, left_out, printable
-from upreid.data.tracklet_lists import OWN, carries_tracklets, read_tracklets
+from upreid.data.tracklet_lists import OWN, has_own_tracklets, read_tracklets
 from upreid.data.tracklets import Tracklets
 from upreid.errors import InputError
 from upreid.retrieval.metrics import evaluate_features
@@ -83,7 +83,7 @@ def check_unlabelled(config: DoctorConfig) -> int:
     """Check images without labels; return 0 where they can be trained on, else 2."""
     source = open_source(config.root)
     print(source.description)
-    wanted = config.tracklets or (Path(OWN) if carries_tracklets(source.root) else None)
+    wanted = config.tracklets or (Path(OWN) if has_own_tracklets(source.root) else None)
     tracklets = read_tracklets(wanted, source, flag="--tracklets") if wanted else None
     if tracklets:
         print(f"  {tracklets.description}")

@@ -11,7 +11,7 @@ from upreid.data.packing.shard import Packing, Shape, finished_record, write_sha
 from upreid.data.sources.packed_set import UNFINISHED, read_manifest
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source
-from upreid.data.tracklet_lists import OWN, carries_tracklets, read_tracklets
+from upreid.data.tracklet_lists import OWN, carries_tracklets, has_own_tracklets, read_tracklets
 from upreid.errors import DataError, InputError, RunError, in_one_line
 from upreid.runtime.console import progress, say
 from upreid.runtime.files import write_text
@@ -33,6 +33,8 @@ def run(config: PackConfig) -> None:
     tracklets = read_tracklets(wanted, source, flag="--tracklets") if wanted else None
     if tracklets:
         say(tracklets.description)
+    elif labels is None and has_own_tracklets(source.root):
+        say(f"{source.root} has tracklets, which are not packed; --tracklets own packs them too")
     how = {"shape": shape, "shard_size": config.shard_size, "labels": labels, "tracklets": tracklets}
     packing = Packing(source=source, out=config.out, **how)
     workers = min(config.workers or usable_cores(), len(packing.shards()))

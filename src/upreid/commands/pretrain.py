@@ -7,7 +7,7 @@ from upreid.config.pretrain import PretrainConfig
 from upreid.data.augment import CropBox, OriginalView, TrackletNumber
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source
-from upreid.data.tracklet_lists import carries_tracklets, read_tracklets
+from upreid.data.tracklet_lists import has_own_tracklets, read_tracklets
 from upreid.errors import InputError
 from upreid.methods import module_of
 from upreid.methods.method import Method
@@ -83,6 +83,10 @@ def pairing_of(config: PretrainConfig, source: Source, method: Method) -> Pairin
             raise InputError(
                 "--consistency.original key needs to know tracklets; give --data.tracklets, or leave it out"
             )
+        if (data.tracklet_gap, data.tracklet_share) != (1, 1.0):
+            raise InputError(
+                "--data.tracklet-gap and --data.tracklet-share need to know tracklets; give --data.tracklets, or leave them out"
+            )
         return None
     if any(isinstance(view, CropBox) for view in views.values()):
         raise InputError(
@@ -100,10 +104,11 @@ def pairing_of(config: PretrainConfig, source: Source, method: Method) -> Pairin
 def about_tracklets(source: Source, pairing: Pairing | None) -> list[str]:
     """Say what tracklets there are, also where a packed set carries some that are not used."""
     if pairing is None:
-        unused = f"{source.root} carries tracklets, which are not used; --data.tracklets own takes keys from them"
-        return [unused] if carries_tracklets(source.root) else []
-    apart = f", {pairing.gap} or more apart" if pairing.gap > 1 else ""
-    share = f" for {pairing.share:.0%} of the images" if pairing.share < 1 else ""
+        unused = f"{source.root} has tracklets, which are not used; --data.tracklets own takes keys from them"
+        return [unused] if has_own_tracklets(source.root) else []
+    unit = "places" if pairing.tracklets.frames is None else "frames"
+    apart = f", {pairing.gap} or more {unit} apart" if pairing.gap > 1 else ""
+    share = f", for {pairing.share:.0%} of the images" if pairing.share < 1 else ""
     return [pairing.tracklets.description, f"keys come from another crop of the tracklet{apart}{share}"]
 
 

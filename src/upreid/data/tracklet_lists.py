@@ -68,16 +68,28 @@ def read_tracklets(wanted: Path, source: Source, *, flag: str = "--data.tracklet
 def entries_of(wanted: Path, source: Source, flag: str) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
     """Return the number of each crop's tracklet, and its frame where all tracklets have some."""
     names = [source.name(index) for index in range(len(source))]
-    if str(wanted) in BY_NAME and not wanted.exists():
+    if str(wanted) in BY_NAME and not wanted.is_file():
         found = dict(zip(names, map(BY_NAME[str(wanted)], names), strict=True))
     else:
-        path = source.root / OWN_LIST if str(wanted) == OWN else wanted
+        path = wanted
+        if str(wanted) == OWN:
+            path = source.root / OWN_LIST
+            if not path.is_file():
+                raise InputError(
+                    f"{flag} own: {source.root} is no packed set that carries tracklets, and there is no {path}; give a .csv, "
+                    f".json or .pkl, or one of the words {', '.join(BY_NAME)}"
+                )
         found = listed(path, names, source, flag)
     entries = [found.get(name, Entry(None)) for name in names]
     numbers = numbered([entry.tracklet for entry in entries])
     if not any(entry.frame is not None for entry in entries):
         return numbers, None
     return numbers, np.array([entry.frame or 0 for entry in entries], dtype=np.int64)
+
+
+def has_own_tracklets(root: Path) -> bool:
+    """Return whether `own` finds tracklets: in a packed set, or in a list in the source's own folder."""
+    return carries_tracklets(root) or (root / OWN_LIST).is_file()
 
 
 def carries_tracklets(root: Path) -> bool:

@@ -185,7 +185,15 @@ def check_images(feed: Feed, saved: dict[str, Any]) -> None:
             f"there are {feed.num_images} images and there were {saved['images']} when the run was saved; "
             f"put them back, or start a new run"
         )
-    if saved["fingerprint"] != feed.fingerprint:
+    before, now = (
+        str(fingerprint).partition(", tracklets ") for fingerprint in (saved["fingerprint"], feed.fingerprint)
+    )
+    if before != now and before[0] == now[0]:
+        raise InputError(
+            f"the {feed.num_images} images are those that the run was saved with, but their tracklets are others; "
+            "give --data.tracklets the list of then, or start a new run"
+        )
+    if before != now:
         raise InputError(
             f"there are {feed.num_images} images as before, but others than when the run was saved (names, labels, order "
             f"or form have changed); put them back, or start a new run"

@@ -119,7 +119,7 @@ def test_a_list_that_changed_is_refused_and_one_that_moved_is_not(
     (people / "tracklets.csv").rename(moved)
     moved.write_text(moved.read_text().replace("0031.png,t7", "0031.png,t0"))
     assert main(["pretrain", "--resume", str(run), "--data.tracklets", str(moved)]) == 2
-    assert "others than when the run was saved" in capsys.readouterr().err
+    assert "32 images are those that the run was saved with, but their tracklets are others" in capsys.readouterr().err
     moved.write_text(moved.read_text().replace("0031.png,t0", "0031.png,t7"))
     assert main(["pretrain", "--resume", str(run), "--data.tracklets", str(moved)]) == 0
 
@@ -145,7 +145,15 @@ def test_what_cannot_be_is_refused_before_the_first_step(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("flags", [["--contrast.mates", "left-out"], ["--consistency.original", "key"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--contrast.mates", "left-out"],
+        ["--consistency.original", "key"],
+        ["--data.tracklet-gap", "3"],
+        ["--data.tracklet-share", "0.5"],
+    ],
+)
 def test_what_needs_tracklets_is_refused_without_them(
     flags: list[str], people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,7 +170,8 @@ def test_every_option_at_once_goes_on_to_the_same_bytes(
     run = tmp_path / "run"
     assert begin(people, run, *flags) == 0
     assert (
-        "keys come from another crop of the tracklet, 2 or more apart for 75% of the images" in capsys.readouterr().err
+        "keys come from another crop of the tracklet, 2 or more places apart, for 75% of the images"
+        in capsys.readouterr().err
     )
     whole = (run / "encoder.safetensors").read_bytes()
     (run / "states" / "step-000000003.pt").replace(run / "state.pt")
