@@ -59,6 +59,25 @@ def test_two_workers_write_the_same_bytes_as_one(corpus: Path, tmp_path: Path):
     assert digest(tmp_path) == digest(corpus)
 
 
+def test_version_2_writes_the_same_bytes_from_two_workers_with_its_list_of_tracklets(tmp_path: Path):
+    for workers in (1, 2):
+        synthesise_small(tmp_path / str(workers), workers=workers, version=2, wild=30)
+    one, two = digest(tmp_path / "1"), digest(tmp_path / "2")
+    assert one == two
+    assert json.loads((tmp_path / "1" / "corpus.json").read_text())["generator"] == 2
+    listed = (tmp_path / "1" / "wild" / "tracklets.csv").read_text().splitlines()
+    crops = sorted(name.removeprefix("wild/") for name in one if name.startswith("wild/") and name.endswith(".jpg"))
+    assert [line.partition(",")[0] for line in listed] == ["file", *crops]
+    (tmp_path / "1" / "wild" / "tracklets.csv").unlink()
+    with pytest.raises(InputError, match="30 of 31 files are left"):
+        synthesise_small(tmp_path / "1", version=2, wild=30)
+
+
+def test_one_version_is_never_mixed_with_the_other(corpus: Path):
+    with pytest.raises(InputError, match="not empty"):
+        synthesise_small(corpus, version=2)
+
+
 def test_the_same_corpus_is_reused_and_not_touched(corpus: Path, capsys: pytest.CaptureFixture[str]):
     before = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
     synthesise_small(corpus)

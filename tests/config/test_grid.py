@@ -61,6 +61,8 @@ def test_a_cross_makes_an_arm_of_every_combination() -> None:
         ({"settings": {"x": {"program": "evaluate", "repeats": 2}}}, "repeats 2"),
         ({"settings": {"x": {"recipe": "laptop-bot"}}}, "lacks 'program'"),
         ({"corpora": {"people": {"seed": "one", "identities": 8}}}, "give a whole number"),
+        ({"corpora": {"people": {"seed": 1, "identities": 8, "version": 3}}}, "'version' got 3; give 1 or 2"),
+        ({"corpora": {"people": {"root": "crops", "version": 2}}}, "lacks 'seed'"),
         ({"purpose": "claiming"}, "corpus seed 1, which the defaults were chosen on"),
         ({"purpose": "claiming", "corpora": {"people": {"seed": 5, "identities": 8}}}, "corpus seed 5, which"),
     ],

@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from upreid.config.grid import grid_of, read_grid
 from upreid.study.analysis import read_study
 from upreid.study.cells import cells_of, contents, labelled, unlabelled
@@ -114,25 +112,24 @@ def test_a_list_of_tracklets_is_known_by_what_it_says(tmp_path: Path) -> None:
     assert not digests().items() & of("own").items()
 
 
-def test_another_version_of_the_renderer_makes_other_cells_and_its_pictures_are_not_reused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_version_of_the_renderer_makes_other_cells_and_its_pictures_are_not_reused(tmp_path: Path) -> None:
     from upreid.commands.synth import run
     from upreid.study.command_lines import parsed, synth_line
 
-    grid = grid_of(
-        TABLE | {"corpora": {"people": {"seed": 1, "identities": 4, "flags": {"height": 32, "width": 16}}}}, "x"
-    )
+    def with_version(**version: int) -> dict[str, Any]:
+        flags = {"height": 32, "width": 16}
+        return {"corpora": {"people": {"seed": 1, "identities": 4, "flags": flags, **version}}}
 
-    def rendered() -> bool:
+    def rendered(**version: int) -> bool:
+        grid = grid_of(TABLE | with_version(**version), "x")
         jobs = jobs_of(grid, cells_of(grid), folder, Machine(device="cpu", workers=0, slots=({},)), "mine")
         return next(job for job in jobs if job.name == "synth-people").is_done()
 
-    folder, before = StudyFolder(tmp_path), digests()
+    folder, grid = StudyFolder(tmp_path), grid_of(TABLE | with_version(), "x")
     assert not rendered()
     run(parsed(synth_line("people", grid.corpora["people"], folder)))
     assert rendered()
-    monkeypatch.setattr("upreid.synthetic.corpus_folder.GENERATOR", -1)
-    monkeypatch.setattr("upreid.study.cells.GENERATOR", -1)
-    assert not before.items() & digests().items()
-    assert not rendered()
+    assert rendered(version=1)
+    assert not rendered(version=2)
+    assert digests(**with_version()) == digests(**with_version(version=1))
+    assert not digests(**with_version()).items() & digests(**with_version(version=2)).items()

@@ -4,19 +4,22 @@ import dataclasses
 import io
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from upreid.synthetic.camera import draw_camera, transfer_colours
-from upreid.synthetic.corpus import GAP, Shot, contact_sheet, generator, take, wild_shots
+from upreid.synthetic.corpus import GAP, contact_sheet, take, wild_shots
+from upreid.synthetic.figure import stand
 from upreid.synthetic.identity import Identity, draw_identity
 from upreid.synthetic.layouts import market1501_shots
-from upreid.synthetic.photograph import frame, photograph, stand
-from upreid.synthetic.scene import cut, draw_panorama
 from upreid.synthetic.settings import CorpusSettings
+from upreid.synthetic.shot import Shot, generator
 from upreid.synthetic.skeleton import draw_pose
+from upreid.synthetic.version1.camera import draw_camera, transfer_colours
+from upreid.synthetic.version1.photograph import frame, photograph
+from upreid.synthetic.version1.scene import cut, draw_panorama
 
 CORPUS = CorpusSettings(identities=6, seed=1, height=64, width=32)
 
@@ -74,7 +77,7 @@ def test_nobody_is_both_in_the_wild_and_in_the_benchmark(monkeypatch: pytest.Mon
             seen[kind].add(repr(person))
             return b""
 
-        monkeypatch.setattr("upreid.synthetic.corpus.photograph", note)
+        monkeypatch.setattr("upreid.synthetic.version1.pictures.photograph", note)
         for shot in shots:
             take(CORPUS, shot)
     assert len(seen["wild"]) == 18
@@ -146,7 +149,7 @@ def test_occlusion_strength_decides_how_often_something_stands_in_front(monkeypa
         count += 1
         return image
 
-    monkeypatch.setattr("upreid.synthetic.photograph.occlude", note)
+    monkeypatch.setattr("upreid.synthetic.version1.photograph.occlude", note)
     counts = []
     for strength in (0.0, 1.0, 3.0):
         count, corpus = 0, dataclasses.replace(CORPUS, height=32, width=16, occlusion_strength=strength)
@@ -193,3 +196,20 @@ def test_a_contact_sheet_shows_the_pictures_in_rows(tmp_path: Path):
         assert sheet.size == (3 * (32 + GAP) - GAP, 2 * (64 + GAP) - GAP)
         last = sheet.crop((32 + GAP, 64 + GAP, 64 + GAP, 128 + GAP))
     np.testing.assert_array_equal(np.asarray(last), pixels(CORPUS, shots[4]))
+
+
+BLOCKS = {
+    (1, "benchmark"): [[106.2, 89.3], [114.4, 117.9], [101.0, 85.2], [127.7, 114.5]],
+    (1, "wild"): [[112.4, 128.1], [121.4, 133.5], [68.0, 67.4], [99.3, 72.3]],
+    (2, "benchmark"): [[92.4, 188.3], [156.2, 197.6], [106.7, 184.4], [93.4, 200.2]],
+    (2, "wild"): [[137.4, 107.3], [120.7, 104.5], [50.8, 60.3], [70.0, 77.0]],
+}
+"""Mean brightness of 4 x 2 blocks of a picture, by version and part."""
+
+
+@pytest.mark.parametrize(("version", "part"), BLOCKS)
+def test_the_pictures_of_a_version_never_change(version: Literal[1, 2], part: str):
+    corpus = dataclasses.replace(CORPUS, version=version)
+    shot = wild_shots(corpus)[5] if part == "wild" else market1501_shots(corpus)[0]
+    found = pixels(corpus, shot).reshape(4, 16, 2, 16, 3).mean(axis=(1, 3, 4))
+    np.testing.assert_allclose(found, BLOCKS[version, part], atol=0.5)  # JPEG libraries round differently

@@ -1,20 +1,21 @@
 """The body is a thing in space: it has a front, a left, and a size."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
 
 from upreid.synthetic.body import BodyBuilder, BodyPart
-from upreid.synthetic.camera import Light
-from upreid.synthetic.corpus import generator
+from upreid.synthetic.figure import Light, draw_figure, stand
 from upreid.synthetic.identity import Identity, draw_identity
-from upreid.synthetic.photograph import draw_figure, stand
 from upreid.synthetic.raster import Window, see
+from upreid.synthetic.shot import generator
 from upreid.synthetic.skeleton import Pose
+from upreid.synthetic.version1.photograph import shade
 
 WINDOW = Window(rows=128, columns=64, left=-0.55, top=2.1, metres_per_row=2.2 / 128, metres_per_column=1.1 / 64)
-FROM_EYE = Light(direction=(0.0, 0.0, 1.0), strength=0.4, ambient=0.6)
+FROM_EYE = partial(shade, light=Light(direction=(0.0, 0.0, 1.0), strength=0.4, ambient=0.6))
 WALKING = Pose(phase=1.3, stride=0.45, arm_swing=0.4, elbows=(0.5, 0.1))
 
 

@@ -1,6 +1,7 @@
 """`upreid synth`: render the embedded corpus.
 
-    OUT/wild/000/0000000.jpg ...                                     unlabelled
+    OUT/wild/0000/00000_00.jpg ...                                   unlabelled: video, person, frame
+    OUT/wild/tracklets.csv                                           which crops a tracker took for one person
     OUT/market1501/{bounding_box_train,query,bounding_box_test}/...  labelled; likewise in any other layout
     OUT/corpus.json                                                  what they were made from; written last
 
@@ -17,7 +18,7 @@ from typing import Any
 from upreid.config.commands import SynthConfig
 from upreid.errors import InputError, nearest
 from upreid.runtime.console import say
-from upreid.synthetic.corpus import Shot, wild_shots
+from upreid.synthetic.corpus import wild_shots
 from upreid.synthetic.corpus_folder import (
     PARTIAL,
     default_workers,
@@ -32,6 +33,8 @@ from upreid.synthetic.corpus_folder import (
 )
 from upreid.synthetic.layouts import LAYOUTS
 from upreid.synthetic.settings import CorpusSettings
+from upreid.synthetic.shot import Shot
+from upreid.synthetic.version2.tracker import TRACKLETS, tracklet_list
 
 
 def run(config: SynthConfig) -> None:
@@ -40,7 +43,7 @@ def run(config: SynthConfig) -> None:
 
 
 def synthesise(out: Path, corpus: CorpusSettings, *, workers: int | None = None) -> None:
-    """Render `3 * identities` unlabelled people into `out/wild` and `identities` others into `out/<layout>`.
+    """Render unlabelled crops into `out/wild` and `identities` other people into `out/<layout>`.
 
     The first half of the labelled people (rounded down) trains, the rest tests. The same settings give the same files,
     whatever `workers` (default: one per core). What `out` holds already of the same corpus is reused, so another layout
@@ -62,6 +65,10 @@ def _check(corpus: CorpusSettings) -> None:
     """Refuse what cannot be rendered."""
     if corpus.layout not in LAYOUTS:
         raise InputError(f"unknown layout '{corpus.layout}'{nearest(corpus.layout, list(LAYOUTS))}")
+    if corpus.version == 1 and corpus.wild is not None:
+        raise InputError(
+            "--wild needs --version 2; version 1 always makes 12 unlabelled pictures for each labelled person"
+        )
     package, extra = LAYOUTS[corpus.layout].needs or ("", "")
     if package and importlib.util.find_spec(package) is None:
         raise InputError(f"layout {corpus.layout} needs the package {package}: pip install 'upreid[{extra}]'")
@@ -95,6 +102,8 @@ def _render(
     try:
         num_images = sum(len(wanted) for wanted in shots.values())
         render(partial, corpus, shots, workers or default_workers(num_images))
+        if "wild" in shots and corpus.version > 1:
+            (partial / "wild" / TRACKLETS).write_text(tracklet_list(shots["wild"]))
         finish = LAYOUTS[corpus.layout].finish
         if finish and corpus.layout in shots:
             finish(partial / corpus.layout, corpus)

@@ -288,7 +288,7 @@ class DemoConfig:
     out: Path = Path("demo")
     """Folder of the tour; what is there already is reused."""
     identities: Annotated[int, Range(least=4, most=9999)] = 250
-    """Number of people in the labelled benchmark; `wild/` shows three times as many others."""
+    """Number of people in the labelled benchmark; `wild/` shows others, with 12 pictures for each of these."""
     epochs: Epochs = 20.0
     """Number of passes over `wild/` in each pre-training."""
     finetune_epochs: Epochs = 30.0

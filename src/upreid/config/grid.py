@@ -196,7 +196,9 @@ def named_corpora(grid: Grid) -> list[tuple[str, str]]:
 def check_corpus(corpus: Corpus, where: str) -> None:
     """Refuse a corpus that is neither rendered nor a folder, or both."""
     rendered, folder = (corpus.seed, corpus.identities), (corpus.root, corpus.name, corpus.cfs_share)
-    if any(one is not None for one in (*rendered, corpus.flags or None)):
+    if corpus.version not in (1, 2):
+        raise InputError(f"{where}: 'version' got {corpus.version}; give 1 or 2")
+    if corpus.version != 1 or any(one is not None for one in (*rendered, corpus.flags or None)):
         if None in rendered:
             lacking = "seed" if corpus.seed is None else "identities"
             raise InputError(f"{where} lacks '{lacking}'")

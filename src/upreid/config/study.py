@@ -43,7 +43,9 @@ class Corpus:
     seed: int | None = None
     """Seed of the renderer."""
     identities: int | None = None
-    """Number of rendered people in the labelled set; the unlabelled one shows three times as many others."""
+    """Number of rendered people in the labelled set; the unlabelled one shows others."""
+    version: int = 1
+    """Version of the renderer; 1 where a file does not say, so that older studies stay what they were."""
     flags: Table = field(default_factory=dict)
     """Further flags of `upreid synth`."""
 

@@ -16,7 +16,6 @@ from upreid.data.settings import TRACKLET_WORDS
 from upreid.data.sources.recognise import open_source
 from upreid.data.tracklet_lists import OWN, OWN_LIST, carries_tracklets, read_tracklets
 from upreid.errors import InputError
-from upreid.synthetic.corpus_folder import GENERATOR
 from upreid.training.feeds.labelled import fingerprint
 
 PRETRAIN = "pretrain"
@@ -158,7 +157,7 @@ def identity_of(corpus: Corpus) -> dict[str, Any]:
     """Return what makes a corpus the same: what it is rendered from, or names and lists of its images; never a path or a word."""
     if corpus.is_rendered:
         settings = {"seed": corpus.seed, "identities": corpus.identities, "flags": corpus.flags}
-        return {**settings, "generator": GENERATOR}
+        return {**settings, "generator": corpus.version}
     assert corpus.root is not None, "a folder without a path has no identity; with_paths refuses it first"
     if corpus.name is not None:
         return {"labelled": labelled(corpus.name, corpus.root)}

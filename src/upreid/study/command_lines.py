@@ -95,7 +95,7 @@ def labelled_root(cell: Cell, folder: StudyFolder) -> Path:
 
 def synth_line(name: str, corpus: Corpus, folder: StudyFolder) -> list[str]:
     """Return the command line that renders a corpus."""
-    what = ["--identities", str(corpus.identities), "--seed", str(corpus.seed)]
+    what = ["--identities", str(corpus.identities), "--seed", str(corpus.seed), "--version", str(corpus.version)]
     return ["synth", str(folder.corpus(name)), *what, *flags(corpus.flags)]
 
 

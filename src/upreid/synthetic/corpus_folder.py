@@ -13,12 +13,12 @@ from typing import Any
 from upreid.errors import InputError
 from upreid.runtime.console import progress
 from upreid.runtime.processes import in_processes, usable_cores
-from upreid.synthetic.corpus import Shot, take, wild_shots
+from upreid.synthetic.corpus import take, wild_shots
 from upreid.synthetic.layouts import LAYOUTS
 from upreid.synthetic.settings import CorpusSettings
+from upreid.synthetic.shot import Shot
+from upreid.synthetic.version2.tracker import TRACKLETS
 
-GENERATOR = 1
-"""Version of the renderer; it is raised whenever the same settings give other pictures."""
 MANIFEST, PARTIAL = "corpus.json", ".synth-partial"
 IMAGES_PER_TASK = 50
 IMAGES_WORTH_A_WORKER = 300
@@ -27,9 +27,9 @@ IMAGES_WORTH_A_WORKER = 300
 
 def manifest_of(corpus: CorpusSettings, folders: dict[str, Any]) -> dict[str, Any]:
     """Describe a corpus: the settings that its folders have in common, and what each folder holds."""
-    names = [field.name for field in fields(CorpusSettings) if field.name != "layout"]
-    common = {name: getattr(corpus, name) for name in names}
-    return {"generator": GENERATOR, **common, "folders": folders}
+    apart = {"version", "layout"} if corpus.version > 1 else {"version", "layout", "wild"}  # version 1 had no `wild`
+    common = {field.name: getattr(corpus, field.name) for field in fields(CorpusSettings) if field.name not in apart}
+    return {"generator": corpus.version, **common, "folders": folders}
 
 
 def folders_there(out: Path, corpus: CorpusSettings) -> dict[str, Any]:
@@ -60,7 +60,8 @@ def refuse_incomplete(out: Path, corpus: CorpusSettings, folders: Iterable[str])
 def files_of(folder: str, corpus: CorpusSettings) -> set[str]:
     """List every file that belongs into a folder, relative to it."""
     if folder == "wild":
-        return {str(shot.path) for shot in wild_shots(corpus)}
+        pictures = {str(shot.path) for shot in wild_shots(corpus)}
+        return pictures | {TRACKLETS} if corpus.version > 1 else pictures
     return LAYOUTS[folder].files(corpus)
 
 

@@ -39,6 +39,36 @@ BAGS = {"none": 42, "backpack": 24, "shoulder": 18, "handbag": 9, "carrier": 7}
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wardrobe:
+    """What people wear: rough shares of colours and textures."""
+
+    upper: dict[str, int]
+    """Colours of shirts, jackets, coats, and of what is printed on clothes."""
+    lower: dict[str, int]
+    """Colours of trousers and skirts."""
+    accessory: dict[str, int]
+    """Colours of shoes, bags and caps."""
+    ranges: dict[str, tuple[tuple[float, float], ...]]
+    """Hue, saturation and value of each colour."""
+    upper_textures: dict[str, int]
+    lower_textures: dict[str, int]
+    logos: float
+    """Share of people with a print on chest or back."""
+
+
+BRIGHT = Wardrobe(
+    upper=CLOTH_SHARES,
+    lower=CLOTH_SHARES,
+    accessory=ACCESSORY_SHARES,
+    ranges=CLOTH,
+    upper_textures=UPPER_TEXTURES,
+    lower_textures=LOWER_TEXTURES,
+    logos=0.4,
+)
+"""The clothes of version 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Build:
     """Body measures; `stature` in metres, the rest relative to an average body."""
 
@@ -107,21 +137,21 @@ class Identity:
     bag_colour: Colour
 
 
-def draw_identity(rng: Generator) -> Identity:
+def draw_identity(rng: Generator, wardrobe: Wardrobe = BRIGHT) -> Identity:
     """Draw a person."""
     skin = skin_colour(rng)
     style = pick(rng, HAIR_STYLES)
     return Identity(
         build=draw_build(rng),
         skin=skin,
-        hair=cloth_colour(rng, ACCESSORY_SHARES) if style == "cap" else hair_colour(rng),
+        hair=cloth_colour(rng, wardrobe.accessory, wardrobe) if style == "cap" else hair_colour(rng),
         hair_style=style,
-        upper=draw_upper(rng),
-        lower=draw_lower(rng, skin),
-        shoes=cloth_colour(rng, ACCESSORY_SHARES),
+        upper=draw_upper(rng, wardrobe),
+        lower=draw_lower(rng, skin, wardrobe),
+        shoes=cloth_colour(rng, wardrobe.accessory, wardrobe),
         boot=float(rng.choice([0.0, 0.0, 0.0, 0.0, 0.25, 0.6])),
         bag=pick(rng, BAGS),
-        bag_colour=cloth_colour(rng, ACCESSORY_SHARES),
+        bag_colour=cloth_colour(rng, wardrobe.accessory, wardrobe),
     )
 
 
@@ -136,62 +166,64 @@ def draw_build(rng: Generator) -> Build:
     )
 
 
-def draw_cloth(rng: Generator, textures: dict[str, int]) -> Cloth:
+def draw_cloth(rng: Generator, textures: dict[str, int], shares: dict[str, int], wardrobe: Wardrobe) -> Cloth:
     """Draw a texture and its colours."""
-    ground = cloth_colour(rng)
-    second = contrasting_colour(rng, ground)
+    ground = cloth_colour(rng, shares, wardrobe)
+    second = contrasting_colour(rng, ground, wardrobe)
     return Cloth(
         texture=pick(rng, textures),
-        colours=(ground, second, contrasting_colour(rng, second)),
+        colours=(ground, second, contrasting_colour(rng, second, wardrobe)),
         period=rng.uniform(0.07, 0.17),
         phase=rng.random(),
     )
 
 
-def draw_upper(rng: Generator) -> Upper:
+def draw_upper(rng: Generator, wardrobe: Wardrobe) -> Upper:
     """Draw what is worn on the upper body; one person in eight wears a long coat."""
-    cloth = draw_cloth(rng, UPPER_TEXTURES)
-    is_coat, is_open, has_logo, has_sleeves = rng.random(4) < (0.13, 0.15, 0.4, 0.06)
+    cloth = draw_cloth(rng, wardrobe.upper_textures, wardrobe.upper, wardrobe)
+    is_coat, is_open, has_logo, has_sleeves = rng.random(4) < (0.13, 0.15, wardrobe.logos, 0.06)
     sleeve = 2.0 if is_coat else float(rng.choice([0.25, 0.6, 0.75, 1.3, 2.0, 2.0, 2.0]))
     ground = cloth.colours[0]
     return Upper(
         cloth=cloth,
         sleeve=sleeve,
-        sleeve_colour=contrasting_colour(rng, ground) if has_sleeves else None,
+        sleeve_colour=contrasting_colour(rng, ground, wardrobe) if has_sleeves else None,
         hem=rng.uniform(0.3, 0.42) if is_coat else rng.uniform(0.48, 0.57),
-        inner=contrasting_colour(rng, ground) if is_open else None,
-        logo=draw_logo(rng, ground) if has_logo else None,
+        inner=contrasting_colour(rng, ground, wardrobe) if is_open else None,
+        logo=draw_logo(rng, ground, wardrobe) if has_logo else None,
     )
 
 
-def draw_logo(rng: Generator, ground: Colour) -> Logo:
+def draw_logo(rng: Generator, ground: Colour, wardrobe: Wardrobe) -> Logo:
     """Draw a bitmap of 4 x 4 cells, about half of them printed."""
     bitmap = rng.random((4, 4)) < 0.6
     size = rng.uniform(0.16, 0.28)
-    return Logo(bitmap=bitmap, colour=contrasting_colour(rng, ground), size=size, is_on_back=rng.random() < 0.5)
+    return Logo(
+        bitmap=bitmap, colour=contrasting_colour(rng, ground, wardrobe), size=size, is_on_back=rng.random() < 0.5
+    )
 
 
-def draw_lower(rng: Generator, skin: Colour) -> Lower:
+def draw_lower(rng: Generator, skin: Colour, wardrobe: Wardrobe) -> Lower:
     """Draw what is worn on the lower body."""
-    cloth = draw_cloth(rng, LOWER_TEXTURES)
+    cloth = draw_cloth(rng, wardrobe.lower_textures, wardrobe.lower, wardrobe)
     kind = pick(rng, {"trousers": 66, "cropped": 8, "shorts": 12, "skirt": 14})
     low, high = {"trousers": (1.9, 2.0), "cropped": (1.45, 1.7), "shorts": (0.5, 1.0), "skirt": (0.5, 1.6)}[kind]
     has_tights = kind == "skirt" and rng.random() < 0.45
-    leg = cloth_colour(rng, ACCESSORY_SHARES) if has_tights else skin
+    leg = cloth_colour(rng, wardrobe.accessory, wardrobe) if has_tights else skin
     return Lower(cloth=cloth, is_skirt=kind == "skirt", length=rng.uniform(low, high), leg=leg)
 
 
-def cloth_colour(rng: Generator, shares: dict[str, int] = CLOTH_SHARES) -> Colour:
+def cloth_colour(rng: Generator, shares: dict[str, int], wardrobe: Wardrobe) -> Colour:
     """Draw the colour of a garment."""
-    ranges = CLOTH[pick(rng, shares)]
+    ranges = wardrobe.ranges[pick(rng, shares)]
     hue, saturation, value = (rng.uniform(low, high) for low, high in ranges)
     return colorsys.hsv_to_rgb(hue, saturation, value)
 
 
-def contrasting_colour(rng: Generator, ground: Colour) -> Colour:
+def contrasting_colour(rng: Generator, ground: Colour, wardrobe: Wardrobe) -> Colour:
     """Draw a second colour that can be told from the first."""
     for _ in range(12):
-        colour = cloth_colour(rng)
+        colour = cloth_colour(rng, wardrobe.upper, wardrobe)
         if sum(abs(a - b) for a, b in zip(colour, ground, strict=True)) > 0.7:
             return colour
     light = sum(ground) > 1.5

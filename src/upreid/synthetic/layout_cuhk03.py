@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from upreid.synthetic.corpus import Shot
 from upreid.synthetic.matlab import Cells, write_v5, write_v73
 from upreid.synthetic.settings import CorpusSettings
+from upreid.synthetic.shot import Shot
 
 VIEWS, IMAGES_PER_VIEW = 2, 5
 PAIRS = 5

@@ -7,14 +7,16 @@ CUHK03, whose raw release is MATLAB files, has a module of its own.
 
 import pickle
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from upreid.synthetic import layout_cuhk03 as cuhk03
-from upreid.synthetic.corpus import CAMERAS, Shot, wild_shots
+from upreid.synthetic.corpus import wild_shots
 from upreid.synthetic.settings import CorpusSettings
+from upreid.synthetic.shot import CAMERAS, Shot
 
 IMAGES_PER_CAMERA = 2
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
@@ -150,11 +152,16 @@ def msmt17_renamed_shots(corpus: CorpusSettings) -> list[Shot]:
 def luperson_shots(corpus: CorpusSettings) -> list[Shot]:
     """Lay the pictures of `wild/` out in videos, as LUPerson's scripts do; every third city has no folders for them.
 
+    Version 1, which has no videos, puts every eight pictures into one.
+
     country/city/video/image.jpg, or country/city/video_image.jpg
     """
     shots = []
+    images: Counter[int] = Counter()
     for place, shot in enumerate(wild_shots(corpus)):
-        video, image = divmod(place, LUPERSON_IMAGES_PER_VIDEO)
+        video = place // LUPERSON_IMAGES_PER_VIDEO if shot.camera is None else shot.camera
+        image = images[video]
+        images[video] += 1
         number = video % len(LUPERSON_CITIES)
         country, city = LUPERSON_CITIES[number].split("_")
         name = f"{video:04d}_{image:08d}.jpg" if number % 3 == 2 else f"{video:04d}/{image:08d}.jpg"

@@ -1,24 +1,22 @@
 """One crop as a detector would cut it: a person in a street, through a camera."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from upreid.synthetic.body import BodyPart, body
-from upreid.synthetic.camera import Camera, Light, expose
-from upreid.synthetic.dress import dress
+from upreid.synthetic.figure import CLOTHED, Light, brightness, cast_shadow, draw_figure, stand
 from upreid.synthetic.identity import Identity, draw_identity
-from upreid.synthetic.raster import Solids, Surface, Window, see
-from upreid.synthetic.scene import Panorama, cut, muted_colour
+from upreid.synthetic.raster import Solids, Surface, Window
 from upreid.synthetic.settings import CorpusSettings
-from upreid.synthetic.skeleton import Pose, draw_pose
+from upreid.synthetic.skeleton import draw_pose
+from upreid.synthetic.version1.camera import Camera, expose
+from upreid.synthetic.version1.scene import Panorama, cut, muted_colour
 
 Plane = NDArray[np.float32]
 
-SUPERSAMPLING = 2
-CLOTHED = (BodyPart.TORSO, BodyPart.ARM, BodyPart.LEG, BodyPart.SKIRT, BodyPart.COAT)
 OCCLUSION_SHARE = 0.3
 """Share of crops with something in front of the person, at strength 1."""
 
@@ -26,22 +24,12 @@ EXPOSURE_SPREAD = 0.13
 """Standard deviation, on a log scale, of the exposure from picture to picture: time of day and passing clouds."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A rendered person without a background; `colour` is premultiplied by `cover`."""
-
-    colour: Plane
-    """[rows, columns, 3]."""
-    cover: Plane
-    """[rows, columns, 1], in [0, 1]."""
-
-
 def photograph(person: Identity, camera: Camera, street: Panorama, corpus: CorpusSettings, rng: Generator) -> bytes:
     """Take one picture of a person: a JPEG file."""
     solids = stand(person, draw_pose(rng), draw_yaw(rng, camera), camera.elevation + rng.normal(0, 0.04))
     window = frame(solids, corpus, rng)
     light = vary(camera.light, rng)
-    figure = draw_figure(person, solids, window, light)
+    figure = draw_figure(person, solids, window, partial(shade, light=light))
     left = int(rng.integers(street.pixels.shape[1] - corpus.width + 1))
     image = cut(street, left, corpus.width, corpus.background_strength)
     cast_shadow(image, solids, window)
@@ -88,14 +76,6 @@ def frame(solids: Solids, corpus: CorpusSettings, rng: Generator) -> Window:
     )
 
 
-def cast_shadow(image: Plane, solids: Solids, window: Window) -> None:
-    """Darken the ground around the feet."""
-    boxes = solids.boxes()
-    middle, foot = (boxes[:, 0].min() + boxes[:, 1].max()) / 2, boxes[:, 2].min() + 0.06
-    x, y = window.x() - np.float32(middle), window.y()[:, None] - np.float32(foot)
-    image *= 1 - np.float32(0.4) * np.exp(-((x / 0.3) ** 2) - (y / 0.07) ** 2)[:, :, None]
-
-
 def occlude(image: Plane, window: Window, light: Light, rng: Generator) -> Plane:
     """Put a post, a box, or another person's edge in front."""
     rows, columns = image.shape[:2]
@@ -114,58 +94,15 @@ def _pass_by(image: Plane, window: Window, light: Light, rng: Generator) -> Plan
     wide = window.metres_per_column * window.columns
     aside = float(rng.choice([-1, 1])) * wide * rng.uniform(0.38, 0.6)
     shifted = replace(window, left=-wide / 2 + aside, top=window.top + rng.uniform(-0.1, 0.15))
-    figure = draw_figure(draw_identity(rng), solids, shifted, light)
+    figure = draw_figure(draw_identity(rng), solids, shifted, partial(shade, light=light))
     return image * (1 - figure.cover) + figure.colour
 
 
-def stand(person: Identity, pose: Pose, yaw: float, elevation: float) -> Solids:
-    """Turn a person to the camera: yaw 0 faces it, pi shows the back; elevation looks down; radians."""
-    return body(person, pose).turned(viewpoint(yaw, elevation))
-
-
-def viewpoint(yaw: float, elevation: float) -> NDArray[np.float64]:
-    """Return the rotation from body axes to camera axes."""
-    s, c = np.sin(yaw), np.cos(yaw)
-    about_up = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-    s, c = np.sin(elevation), np.cos(elevation)
-    about_right = np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
-    return about_right @ about_up
-
-
-def draw_figure(person: Identity, solids: Solids, window: Window, light: Light) -> Figure:
-    """Render a figure at twice the window's size and average."""
-    fine = Window(
-        rows=window.rows * SUPERSAMPLING,
-        columns=window.columns * SUPERSAMPLING,
-        left=window.left,
-        top=window.top,
-        metres_per_row=window.metres_per_row / SUPERSAMPLING,
-        metres_per_column=window.metres_per_column / SUPERSAMPLING,
-    )
-    surface = see(solids, fine)
-    members = solids.member[surface.solid]
-    colours = dress(person, surface, members) * shade(surface, members, light)[:, None]
-    canvas = np.zeros((fine.rows * fine.columns, 4), np.float32)
-    canvas[surface.pixel, :3] = colours
-    canvas[surface.pixel, 3] = 1
-    small = halve(canvas.reshape(fine.rows, fine.columns, 4))
-    return Figure(colour=small[:, :, :3], cover=small[:, :, 3:])
-
-
-def shade(surface: Surface, members: NDArray[np.intp], light: Light) -> Plane:
-    """Compute the brightness: Lambert plus ambient light, darker where the surface turns away, with folds in cloth."""
-    direction = np.array(light.direction, np.float32)
-    x, y, z = surface.normal
-    lambert = np.maximum(direction[0] * x + direction[1] * y + direction[2] * z, 0)
-    ambient = np.float32(light.ambient) * (0.72 + 0.14 * y + 0.28 * z)
-    brightness = ambient + np.float32(light.strength) * lambert
+def shade(surface: Surface, members: NDArray[np.intp], _: Window, *, light: Light) -> Plane:
+    """Compute the brightness of every visible point, with folds in cloth."""
+    shaded = brightness(surface, light)
     cloth = np.flatnonzero(np.isin(members, CLOTHED))
     along, angle = surface.along[cloth], surface.angle[cloth]
     folds = np.sin(23 * along + 2 * np.sin(3 * angle + 5 * along)) * np.sin(4 * angle + 9 * along)
-    brightness[cloth] *= 1 + np.float32(0.05) * folds
-    return brightness
-
-
-def halve(image: Plane) -> Plane:
-    """Average blocks of 2 x 2."""
-    return (image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]) * np.float32(0.25)
+    shaded[cloth] *= 1 + np.float32(0.05) * folds
+    return shaded

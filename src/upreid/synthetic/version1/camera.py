@@ -8,18 +8,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from upreid.synthetic.figure import Light
+
 Plane = NDArray[np.float32]
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Light:
-    """A distant light; `direction` points to it in camera axes; `ambient` is what comes from everywhere."""
-
-    direction: tuple[float, float, float]
-    strength: float
-    ambient: float
 
 
 @dataclass(frozen=True, kw_only=True)

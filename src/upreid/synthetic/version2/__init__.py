@@ -1,0 +1,1 @@
+"""The second generator: crops of surveillance videos, with statistics of real photographs."""
