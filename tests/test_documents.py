@@ -43,6 +43,7 @@ ELSEWHERE = {
     "upreid, before it is parsed": "help version resume",
     "nsys": "stats",
     "boxmot": "reid",
+    "tensorboard": "logdir",
     "mistakes that the page on reliability shows": "root batch",
     "tests/methods/simsiam.py": "predictor.hidden",
 }

@@ -101,11 +101,23 @@ COMMANDS: dict[str, Command] = {
         ("features", "query"),
         {"FEATURES QUERY...": "find the images that are nearest to some others"},
     ),
+    "calibrate": Command(
+        "commands.calibrate",
+        "calibrate:CalibrateConfig",
+        ("encoder",),
+        {"ENCODER": "find the distance up to which two images are taken for one person, and test it on others"},
+    ),
     "diagnose": Command(
         "commands.diagnose",
         "commands:DiagnoseConfig",
         ("run",),
         {"RUN": "measure what a pre-training did to its embeddings, term by term"},
+    ),
+    "watch": Command(
+        "commands.watch",
+        "watch:WatchConfig",
+        ("runs",),
+        {"RUN...": "watch runs in TensorBoard or Weights & Biases, from their metrics.jsonl"},
     ),
     "convert": Command(
         "commands.convert",

@@ -22,11 +22,10 @@ from upreid.data.records import Record, cameras
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source, place
 from upreid.errors import DataError, InputError
-from upreid.models.encoder import Encoder, EncoderHeader, encoder_file, read_file, rebuild
+from upreid.models.encoder import Encoder, EncoderHeader, encoder_file, encoder_sha256, read_file, rebuild
 from upreid.models.heads.parts import Head
 from upreid.retrieval.features import Encode, encode_batches
 from upreid.runtime.console import say
-from upreid.runtime.files import sha256
 from upreid.types import Neck, Preprocess
 
 Picture = Image.Image | np.ndarray
@@ -63,7 +62,7 @@ class ImageFeatures:
     cameras: tuple[int | None, ...]
     """Camera of each image; None where it is not known."""
     encoder_sha256: str
-    """Hash of the encoder's file."""
+    """Hash of the encoder's file, as it is without a calibration."""
     preprocess: Preprocess
     skipped: tuple[str, ...] = ()
     """Images that could not be read and have no feature here: a sentence for each, beginning with its name."""
@@ -131,7 +130,7 @@ def load_encoder(path: Path | str, device: torch.device | str = "cpu") -> ImageE
     """
     file = encoder_file(Path(path).expanduser())
     encoder = rebuild(file, *read_file(file), device=usable_device(device))
-    return ImageEncoder(encoder.backbone, encoder.header, encoder.head, sha256=sha256(file)).eval()
+    return ImageEncoder(encoder.backbone, encoder.header, encoder.head, sha256=encoder_sha256(file)).eval()
 
 
 def usable_device(device: torch.device | str) -> torch.device:

@@ -22,7 +22,7 @@ def run(config: ConvertConfig) -> None:
     refuse_existing(config)
     encoder = read(config)
     if config.without_head and encoder.head is not None:
-        encoder = Encoder(encoder.backbone, replace(encoder.header, head=None, neck="after"))
+        encoder = Encoder(encoder.backbone, replace(encoder.header, head=None, neck="after", calibration=None))
         say("the head was left (--without-head)")
     say_preprocess(encoder)
     if config.to == "upreid":
@@ -74,6 +74,9 @@ def with_flags(encoder: Encoder, config: ConvertConfig) -> Encoder:
     """Put into the header what flags say of the input."""
     names = ("height", "width", "mean", "std", "interpolation")
     given = {name: value for name in names if (value := getattr(config, name)) is not None}
+    if given and encoder.header.calibration:
+        given["calibration"] = None
+        say("the calibration was left: it holds for the input that it was made with")
     changed = Encoder(encoder.backbone, replace(encoder.header, **given), encoder.head).eval()
     if {"height", "width"} & given.keys():
         fit_to_header(changed)

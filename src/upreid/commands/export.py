@@ -2,7 +2,15 @@
 
 from upreid.config.commands import ExportConfig
 from upreid.models.encoder import load_encoder
-from upreid.models.exported import CONTRACTS, check_name, embeds_cameras, sidecar, write_exported
+from upreid.models.exported import (
+    CONTRACTS,
+    appearance_thresh,
+    check_name,
+    embeds_cameras,
+    misfit,
+    sidecar,
+    write_exported,
+)
 from upreid.runtime.console import say
 from upreid.runtime.files import check_target, json_with
 
@@ -27,6 +35,14 @@ def run(config: ExportConfig) -> None:
             else "the mean over the training's cameras stands in"
         )
         say(f"the encoder embeds cameras, which a tracker does not know: {said}")
+    found = appearance_thresh(encoder, contract, config.neck)
+    if reason := misfit(encoder, config.neck):
+        say(f"no threshold: {reason}")
+    elif header.calibration and found is not None:
+        say(
+            f"appearance_thresh {found:g} for {contract.name}: cosine distance {header.calibration.image.distance:.4f}, "
+            f"false-accept rate {100 * header.calibration.false_accept:g} %"
+        )
     print("batch  largest difference  smallest cosine")
     for batch, found in parity.items():
         print(f"{batch:>5}  {found['largest_difference']:18.2e}  {found['smallest_cosine']:15.7f}")

@@ -12,8 +12,8 @@ from upreid.data.records import Record
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source
 from upreid.errors import InputError
-from upreid.inference import extract, load_encoder
-from upreid.retrieval.feature_file import FeatureFile, read_features
+from upreid.inference import ImageEncoder, extract, load_encoder
+from upreid.retrieval.feature_file import FeatureFacts, FeatureFile, read_features
 from upreid.retrieval.inputs import as_feature_pair
 from upreid.retrieval.ranked_page import thumbnail
 from upreid.retrieval.search import Nearest, search
@@ -47,7 +47,7 @@ def run(config: SearchConfig) -> None:
     query = extract(encoder, records, workers=compute.workers, quiet=True, **how).features
     as_feature_pair(query, gallery.features, metric=config.metric)  # refuses what cannot be compared
     found = search(query, gallery.features, k=config.top, metric=config.metric)
-    result = result_of(config, gallery, records, found)
+    result = result_of(config, gallery, records, found, threshold_of(config, encoder, facts, len(gallery.names)))
     text = json.dumps(result, indent=2)
     print(text)
     if config.out:
@@ -68,9 +68,38 @@ def queries_at(path: Path) -> list[Record]:
     return [Record(path=Path(source.name(index)), source=source, index=index) for index in range(len(source))]
 
 
-def result_of(config: SearchConfig, gallery: FeatureFile, records: Sequence[Record], found: Nearest) -> dict[str, Any]:
+def threshold_of(
+    config: SearchConfig, encoder: ImageEncoder, facts: FeatureFacts, entries: int
+) -> tuple[float | None, str]:
+    """Return the threshold, from the flag or from the encoder's calibration, and where it is from."""
+    if config.threshold is not None:
+        return config.threshold, "--threshold"
+    calibration = encoder.header.calibration
+    if calibration is None:
+        return None, "none: the encoder is not calibrated"
+    has = {"metric": config.metric, "flip": facts.flip, "neck": facts.neck}
+    other = [name for name, value in has.items() if getattr(calibration, name) != value]
+    if other:
+        say(f"the encoder's calibration is not used: it was made with another {', '.join(other)}")
+        return None, f"none: the encoder was calibrated with another {', '.join(other)}"
+    distance = calibration.image.distance
+    say(
+        f"threshold {distance:.4f} from the encoder's calibration ({calibration.data}); {100 * calibration.false_accept:g} % of "
+        f"the pairs of two people lie within it, so among {entries:,} entries a stranger has about "
+        f"{calibration.false_accept * entries:.3g} by chance"
+    )
+    return distance, f"calibration for a false-accept rate of {calibration.false_accept:g}"
+
+
+def result_of(
+    config: SearchConfig,
+    gallery: FeatureFile,
+    records: Sequence[Record],
+    found: Nearest,
+    threshold: tuple[float | None, str],
+) -> dict[str, Any]:
     """Say what was found for each query, nearest first; nothing beyond the threshold counts."""
-    limit = float("inf") if config.threshold is None else config.threshold
+    limit = float("inf") if threshold[0] is None else threshold[0]
     queries = []
     for record, places, distances in zip(records, found.places.tolist(), found.distances.tolist(), strict=True):
         near = [
@@ -85,7 +114,8 @@ def result_of(config: SearchConfig, gallery: FeatureFile, records: Sequence[Reco
             "entries": len(gallery.names),
             "encoder_sha256": gallery.facts.encoder_sha256,
             "metric": config.metric,
-            "threshold": config.threshold,
+            "threshold": threshold[0],
+            "threshold_from": threshold[1],
             "top": config.top,
         },
         "queries": queries,

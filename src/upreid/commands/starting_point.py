@@ -38,7 +38,7 @@ def starting_point(config: FinetuneConfig) -> tuple[Encoder, list[str]]:
         for name in OVERRULED
         if (value := getattr(config.input, name)) is not None and value != getattr(encoder.header, name)
     }
-    header = replace(encoder.header, head=None, **given)
+    header = replace(encoder.header, head=None, calibration=None, **given)
     sentences.append(f"backbone {header.backbone} from {source}")
     for name in OVERRULED:
         flag = f"--input.{name.replace('_', '-')} (recipe or command line)"

@@ -220,7 +220,8 @@ class SearchConfig(ComputeConfig):
     metric: Literal["cosine", "euclidean"] = "cosine"
     """Distance between features: cosine or Euclidean."""
     threshold: NotNegative | None = None
-    """Largest distance of an entry that counts; a query without any is said not to be here."""
+    """Largest distance of an entry that counts; a query without any is said not to be here. By default that of the encoder's
+    calibration, where it has one."""
     out: Path | None = None
     """JSON file for what was found."""
     page: Path | None = None

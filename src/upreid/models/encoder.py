@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from upreid.errors import DataError, InputError, first_line
+from upreid.models import calibration as calibrations
 from upreid.models.backbone import create_backbone, feature_size
 from upreid.models.file_kinds import SAFETENSORS, kind_of
 from upreid.models.header import EncoderHeader, read_header
@@ -169,6 +170,16 @@ def fit_to_header(encoder: Encoder) -> None:
     if isinstance(fit := getattr(backbone, "set_input_size", None), Callable):
         fit(img_size=(header.height, header.width))
     feature_size(backbone, header.backbone, header.height, header.width)
+
+
+def calibrate_file(path: Path, calibration: calibrations.Calibration) -> None:
+    """Write a calibration into the header of an encoder file; its tensors keep their bytes, and a crash leaves it whole."""
+    calibrations.write_calibration(path, KEY, calibration)
+
+
+def encoder_sha256(path: Path) -> str:
+    """Return the hash that says which encoder a file holds, calibrated or not."""
+    return calibrations.encoder_sha256(path, KEY)
 
 
 def is_encoder_file(path: Path) -> bool:

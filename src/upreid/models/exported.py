@@ -9,7 +9,7 @@ import copy
 import json
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +66,8 @@ CONTRACTS = {
     "program": Contract(name="program", given="pixels", suffix=".pt2"),
 }
 """Word of `--for` -> contract, as of BoxMOT 25.0, Ultralytics 8.4 and torch 2.6 to 2.15."""
+APPEARANCE: dict[str, Callable[[float], float]] = {"boxmot": lambda d: d, "ultralytics": lambda d: 1 - d / 2}
+"""Name of a contract -> its tracker's `appearance_thresh` for a cosine distance: the distance, or the least similarity."""
 Cameras = Literal["left-out", "mean"]
 """What becomes of an embedding of cameras: it is left out, or the mean over the cameras of the training stands in for all."""
 
@@ -171,8 +173,31 @@ def write_exported(
         props = facts(encoder, contract, parity, half=half, **how)
         kind.describe(aside, {name: text(value) for name, value in props.items()})
     if contract.name == "boxmot":
-        write_sidecar(path, encoder)
+        write_sidecar(path, encoder, appearance_thresh(encoder, contract, neck))
     return parity
+
+
+def misfit(encoder: Encoder, neck: Neck | None) -> str:
+    """Say why the encoder's calibration is not one for what a tracker computes; an empty text where it is."""
+    calibration = encoder.header.calibration
+    if calibration is None:
+        return "the encoder is not calibrated (upreid calibrate)"
+    wrong = {
+        "its calibration is of Euclidean distances, and trackers compare by cosine": calibration.metric != "cosine",
+        f"its calibration is of features {calibration.neck} the neck": calibration.neck
+        != (neck or encoder.header.neck),
+        "its calibration is of means over an image and its mirror image": calibration.flip,
+        "its calibration is of features that know the camera": embeds_cameras(encoder),
+    }
+    return next((reason for reason, is_so in wrong.items() if is_so), "")
+
+
+def appearance_thresh(encoder: Encoder, contract: Contract, neck: Neck | None) -> float | None:
+    """Return the tracker's setting that is the encoder's threshold; None where there is none."""
+    calibration = encoder.header.calibration
+    if calibration is None or misfit(encoder, neck) or contract.name not in APPEARANCE:
+        return None
+    return round(APPEARANCE[contract.name](calibration.image.distance), 4)
 
 
 def facts(
@@ -185,7 +210,8 @@ def facts(
     cameras: Cameras,
 ) -> dict[str, Any]:
     """Return what the file says of itself."""
-    header = encoder.header
+    header, calibration = encoder.header, encoder.header.calibration
+    found = appearance_thresh(encoder, contract, neck)
     return {
         "producer": "upreid",
         "for": contract.name,
@@ -203,6 +229,8 @@ def facts(
         "cameras": cameras.replace("-", " ") if embeds_cameras(encoder) else "none",
         "trained_on": header.trained_on,
         "parity": dict(parity),
+        **({"calibration": asdict(calibration)} if calibration and not misfit(encoder, neck) else {}),
+        **({} if found is None else {"appearance_thresh": found}),
     }
 
 
@@ -240,7 +268,7 @@ def sidecar(path: Path) -> Path:
     return path.with_name(f"{path.name}.metadata.json")
 
 
-def write_sidecar(path: Path, encoder: Encoder) -> None:
+def write_sidecar(path: Path, encoder: Encoder, appearance: float | None) -> None:
     """Write what BoxMOT reads beside a file, so that it guesses nothing from the name."""
     header = encoder.header
     digest = sha256(path)
@@ -254,5 +282,6 @@ def write_sidecar(path: Path, encoder: Encoder) -> None:
         "dynamic_batch": True,
         "artifact_sha256": digest,
         "export_fingerprint": digest[:16],
+        **({} if appearance is None else {"appearance_thresh": appearance}),
     }
     write_text(sidecar(path), json.dumps(about, indent=2) + "\n")

@@ -12,11 +12,12 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from upreid.errors import DataError
+from upreid.models.calibration import Calibration, Threshold, calibration_from
 from upreid.models.settings import HeadSettings
 from upreid.ranges import CountOrZero, Interpolation, Pixels, Seed
 
 FORMAT = 2
-ADDED_LATER = ("patch_stride", "attention_heads", "neck")
+ADDED_LATER = ("patch_stride", "attention_heads", "neck", "calibration")
 """Fields that earlier versions do not know, and that a file has only where they say something."""
 
 
@@ -50,6 +51,8 @@ class EncoderHeader:
     recipe_hash: str = ""
     step: CountOrZero = 0
     licence_note: str = ""
+    calibration: Calibration | None = None
+    """Distances up to which two features are taken for one person (upreid calibrate)."""
     format: int = FORMAT
 
     def as_dict(self) -> dict[str, Any]:
@@ -78,13 +81,20 @@ def read_header(path: Path, text: str) -> EncoderHeader:
             f"{path} has a header of format {str(values.get('format'))[:40]}, this version reads {FORMAT}; "
             f"use the upreid that wrote it"
         )
-    head = values.get("head")
+    head, calibration = values.get("head"), values.get("calibration")
     wrong = complaint(EncoderHeader, values) or (head and complaint(HeadSettings, head))
+    if not wrong and calibration:
+        thresholds = [calibration[name] for name in ("image", "tracklet") if calibration.get(name)]
+        wrong = complaint(Calibration, calibration) or next(
+            filter(None, (complaint(Threshold, one) for one in thresholds)), ""
+        )
     if wrong:
         raise DataError(f"{path} has a header that cannot be read ({wrong})")
     values |= {name: tuple(map(float, values[name])) for name in ("mean", "std")}
     if head:
         values["head"] = HeadSettings(**head | {"cameras": tuple(head.get("cameras", ()))})
+    if calibration:
+        values["calibration"] = calibration_from(calibration)
     return EncoderHeader(**values)
 
 

@@ -8,14 +8,13 @@ from upreid.data.benchmarks.benchmark import Benchmark
 from upreid.data.benchmarks.market1501 import read_multi_query
 from upreid.data.records import Record
 from upreid.errors import InputError
-from upreid.models.encoder import Encoder
+from upreid.models.encoder import Encoder, encoder_sha256
 from upreid.retrieval.features import EncodedBenchmark
 from upreid.retrieval.inputs import as_feature_pair, as_labels
 from upreid.retrieval.metrics import evaluate_chunks, has_match, why_no_match
 from upreid.retrieval.ranking import Labels, RankedQuery, distance_chunks
 from upreid.retrieval.settings import METRIC_LABELS, Ranking, Retrieval, check_reranking
 from upreid.runtime.console import say
-from upreid.runtime.files import sha256
 
 SAID = ("mAP", "rank1", "rank5", "rank10", "mINP")
 """Metrics that are said on the console."""
@@ -103,7 +102,7 @@ def identity_of(path: Path, encoder: Encoder, ranking: Ranking) -> dict[str, Any
     head = {"head": header.head.name if header.head else "none", "neck": ranking.neck if header.head else "none"}
     return {
         "encoder": path.name,
-        "encoder_sha256": sha256(path),
+        "encoder_sha256": encoder_sha256(path),
         "backbone": header.backbone,
         **head,
         **origin,

@@ -8,9 +8,10 @@ from typing import Any
 from safetensors.torch import save
 
 from upreid.errors import InputError
+from upreid.models.calibration import Calibration
 from upreid.models.encoder import KEY, MODEL_FILE, Encoder, plain
 from upreid.models.foreign.writing import check
-from upreid.runtime.files import write_aside, write_text
+from upreid.runtime.files import json_with, write_aside, write_text
 
 NO_HUB = "--push needs huggingface-hub; install it with pip install 'upreid[hub]'"
 NO_HEAD = "none; the feature is the backbone's"
@@ -101,6 +102,7 @@ An encoder of upreid: it turns a picture of one person into a feature; features 
 | weights from | {header.init or "pre-training by upreid"} |
 | trained on | {header.trained_on or "see the recipe"} |
 | recipe | {header.recipe or "none"}, step {header.step}, seed {header.seed} |
+| threshold | {threshold(header.calibration)} |
 
 ## Loading
 
@@ -124,6 +126,36 @@ Research, and work on pictures that you may lawfully process. It is not for cove
 
 {header.licence_note}
 """
+
+
+def threshold(calibration: Calibration | None) -> str:
+    """Write the threshold of an encoder for its card."""
+    if calibration is None:
+        return "none; `upreid calibrate` finds one"
+    one = calibration.image
+    low, high = one.false_accept_interval
+    return (
+        f"{calibration.metric} distance {one.distance:.4f} for a false-accept rate of {100 * calibration.false_accept:g} %; on "
+        f"{calibration.test_people} other people {100 * one.false_accept:.2g} % ({100 * low:.2g} to {100 * high:.2g} %), false "
+        f"rejects {100 * one.false_reject:.2g} %; {calibration.data}; {calibration.pairs}"
+    )
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Tell whether a folder has a configuration as we write it."""
+    path = folder / "config.json"
+    return path.is_file() and json_with("upreid")(path.read_text(encoding="utf-8"))
+
+
+def tell_folder(folder: Path, before: Encoder, after: Encoder) -> bool:
+    """Bring `config.json` and the card of a model folder up to its calibrated encoder; tell whether the card was ours."""
+    path, readme = folder / "config.json", folder / "README.md"
+    reason = timm_cannot(before)
+    write_text(path, json.dumps(configuration(after, reason), indent=2) + "\n")
+    is_ours = not readme.exists() or readme.read_text(encoding="utf-8") == card(before, reason)
+    if is_ours:
+        write_text(readme, card(after, reason))
+    return is_ours
 
 
 def push(folder: Path, name: str) -> str:
