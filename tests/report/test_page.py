@@ -4,11 +4,14 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import html5lib
 import pytest
+
+from upreid.cli import main
 
 from .conftest import report
 
@@ -178,3 +181,20 @@ def test_what_cannot_be_reported_is_one_line_and_leaves_nothing(runs: Path, tmp_
         assert not (tmp_path / "report.html").exists()
     assert report(tmp_path / "mine.html", runs / "a") == 2
     assert (tmp_path / "mine.html").read_text() == "<p>mine</p>"
+
+
+def test_every_command_of_the_page_about_reports_runs(
+    runs: Path,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    commands_of: Callable[[str], list[list[str]]],
+) -> None:
+    (tmp_path / "runs").symlink_to(runs)
+    (tmp_path / "corpus").symlink_to(corpus)
+    monkeypatch.chdir(tmp_path)
+    lines = commands_of("report.md")
+    assert len(lines) == 2
+    for line in lines:
+        assert main([*line, "--device", "cpu", "--threads", "1", "--workers", "0"]) == 0
+        assert Path("report.html").stat().st_size > 50_000

@@ -280,6 +280,8 @@ class ReportConfig(ComputeConfig):
     data: OptionalSet = field(default_factory=OptionalSet)
     people: Count = 100
     """Number of test people of a labelled set whose pictures and distances are shown."""
+    unlabelled: Path | None = None
+    """Folder of unlabelled images whose views are shown; by default the one that a pre-training was trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)

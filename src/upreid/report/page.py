@@ -19,6 +19,7 @@ from upreid.models.encoder import ENCODER_FILE
 from upreid.report.curves import charts_of
 from upreid.report.people import SeenSet, named_sets, see
 from upreid.report.runs import ReportedRun, differing_settings, read_runs
+from upreid.report.terms import Terms, look
 from upreid.retrieval.settings import METRIC_LABELS
 from upreid.runtime.compute import Compute, settle
 from upreid.runtime.console import say
@@ -60,6 +61,7 @@ def page_of(
         results=result_tables(runs, remarks),
         charts=charts_of(runs),
         sets=seen_sets(runs, config, given, compute, remarks),
+        terms=seen_terms(runs, config, compute, remarks),
         differing=differing_settings(runs) if len(runs) > 1 else {},
         configs={run.name: json.dumps(run.facts, indent=2) for run in runs},
         command=shlex.join(["upreid", "report", *map(str, config.runs), "--out", str(config.out)]),
@@ -134,3 +136,16 @@ def seen_sets(
         except (UpreidError, OSError) as error:
             remarks.append(f"{', '.join(run.name for run in some)}: no pictures of {name}, because {error}")
     return sets
+
+
+def seen_terms(runs: Sequence[ReportedRun], config: ReportConfig, compute: Compute, remarks: list[str]) -> list[Terms]:
+    """Look at what the terms of the pre-trainings look at; images or a state that are not there are remarked."""
+    found = []
+    for run in runs:
+        if run.program != "pretrain":
+            continue
+        try:
+            found.append(look(run, compute, config.unlabelled))
+        except (UpreidError, OSError) as error:
+            remarks.append(f"{run.name}: nothing of its views, because {error}")
+    return found

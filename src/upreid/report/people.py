@@ -3,26 +3,29 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from upreid.data.benchmarks import Benchmark, open_benchmark
-from upreid.data.records import Record
+from upreid.data.dataset import read_input
 from upreid.errors import InputError
 from upreid.models.encoder import Encoder, load_encoder
+from upreid.report.activation import SMALL, Picture, activations
 from upreid.report.runs import ReportedRun
 from upreid.retrieval.evaluation import labels_of
 from upreid.retrieval.features import features
 from upreid.retrieval.metrics import has_match
-from upreid.retrieval.ranked_page import RankedLists, best_and_worst
+from upreid.retrieval.ranked_page import RankedLists, best_and_worst, thumbnail
 from upreid.retrieval.ranking import UNKNOWN, Labels, distance_chunks, rank_queries
 from upreid.runtime.charts import Chart, histogram
 from upreid.runtime.compute import Compute
 
-SMALL = (80, 160)
-"""Width and height within which pictures stand in a report."""
+NUM_LIT = 6
+"""Number of people on whose pictures it is shown where encoders respond."""
 NUM_SHOWN = 8
 MOST_PICTURES = 560
 """Number of pictures of all ranked lists of a labelled set."""
@@ -39,9 +42,10 @@ class SeenSet:
     labels: dict[str, str]
     """Name of a run -> what stands before its row."""
     distances: list[Chart]
-    examples: list[Record]
-    """Pictures of a few different people."""
-    encoders: dict[str, Encoder]
+    calibrations: list[str]
+    """What the thresholds of the encoders' headers hold for, in words."""
+    lit: list[list[Picture]]
+    """Pictures of a few people: as they are, and by each encoder bright where its backbone responds."""
 
 
 def set_of(run: ReportedRun) -> tuple[str, Path] | None:
@@ -80,9 +84,26 @@ def see(runs: Sequence[ReportedRun], name: str, root: Path, compute: Compute, *,
         groups=best_and_worst(part.query, part.gallery, ranked, count=count, largest=SMALL),
         labels={run.name: run.name if len(runs) > 1 else "" for run in runs},
         distances=[distance_chart(run, *encoded[run.name], labels, encoders[run.name]) for run in runs],
-        examples=list({record.person: record for record in part.query}.values())[:6],
-        encoders=dict(encoders),
+        calibrations=[words for run, one in encoders.items() for words in calibrated(run, calibration_of(one))],
+        lit=lit_people(part, encoders),
     )
+
+
+def lit_people(labelled: Benchmark, encoders: Mapping[str, Encoder]) -> list[list[Picture]]:
+    """Show a few people, and where each encoder responds, if its features come from the last map of its backbone."""
+    people = list({record.person: record for record in labelled.query}.values())
+    some = people[:: -(-len(people) // NUM_LIT)]
+    names = [f"person {one.person}" for one in some]
+    plain = [thumbnail(one, largest=SMALL).uri for one in some]
+    columns = [[Picture(uri=uri, words=name, caption=name) for uri, name in zip(plain, names, strict=True)]]
+    for name, encoder in encoders.items():
+        if encoder.header.head is not None and encoder.header.head.name != "bnneck":
+            continue
+        how, device = encoder.preprocess, next(encoder.parameters()).device
+        images = torch.stack([read_input(one, how) for one in some]).to(device)
+        found = activations(encoder.backbone, images, how, name)
+        columns += [found] if found else []
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def part_of(labelled: Benchmark, people: int) -> tuple[Benchmark, str]:
@@ -135,7 +156,7 @@ def distance_chart(
         x_label="cosine distance",
         note=f"percent of the pairs; {overlap(same, other):.1f} % of those of two people are nearer than the median of one",
         lines=lines,
-        marks=thresholds(encoder),
+        marks=thresholds(calibration_of(encoder)),
         from_zero=True,
     )
 
@@ -146,12 +167,39 @@ def overlap(same: np.ndarray, other: np.ndarray) -> float:
     return 100 * float(other[:median].sum()) / max(float(other.sum()), 1.0)
 
 
-def thresholds(encoder: Encoder) -> dict[str, float]:
-    """Return the thresholds for cosine distances that `upreid calibrate` wrote into an encoder's header, by their label."""
-    calibration = getattr(encoder.header, "calibration", None)
+def calibration_of(encoder: Encoder) -> Any:
+    """Return the calibration that `upreid calibrate` wrote into an encoder's header; None where there is none."""
+    return getattr(encoder.header, "calibration", None)
+
+
+def thresholds(calibration: Any) -> dict[str, float]:
+    """Return the threshold of a calibration by its label, where it is a cosine distance of two images."""
     if calibration is None or calibration.metric != "cosine":
         return {}
     return {f"threshold at {100 * calibration.false_accept:g} % false accepts": calibration.image.distance}
+
+
+def calibrated(name: str, calibration: Any) -> list[str]:
+    """Say what the thresholds of a calibration are, and what they do to people who were kept apart."""
+    if calibration is None:
+        return []
+    wanted, others = (
+        f"{100 * calibration.false_accept:g} %",
+        f"{calibration.test_people} other people of {calibration.data}",
+    )
+    found = {kind: one for kind in ("image", "tracklet") if (one := getattr(calibration, kind)) is not None}
+    return [
+        f"{name}, two {kind}s: {calibration.metric} distance {one.distance:.3f} ({one.interval[0]:.3f} to {one.interval[1]:.3f}) "
+        f"for {wanted} false accepts; on {others} {100 * one.false_accept:.2g} % false accepts "
+        f"({between(one.false_accept_interval)}) and {100 * one.false_reject:.2g} % false rejects "
+        f"({between(one.false_reject_interval)})."
+        for kind, one in found.items()
+    ]
+
+
+def between(shares: tuple[float, float]) -> str:
+    """Write an interval of shares in percent."""
+    return " to ".join(f"{100 * share:.2g}" for share in shares) + " %"
 
 
 def named_sets(
