@@ -196,7 +196,7 @@ def losses() -> str:
         own = [one for _, one in inspect.getmembers(module, inspect.isfunction) if one.__module__ == module.__name__]
         own = [one for one in own if not one.__name__.startswith("_") and inspect.getdoc(one)]
         own.sort(key=lambda one: one.__code__.co_firstlineno)
-        parts = "\n\n".join(entry(one, level=4, prefix=f"upreid.losses.{path.stem}.") for one in own)
+        parts = "\n\n".join(entry(one, level=4, prefix="") for one in own)
         sections.append(f"### upreid.losses.{path.stem}\n\n{markdown(module)}\n\n{parts}")
     return "\n\n".join(sections)
 

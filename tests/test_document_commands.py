@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -43,9 +44,9 @@ SMALL = {
 NARROW = "--model.backbone resnet18 --model.channels 8 --model.last-stride 1 --model.bn-groups 1 --augment.height 64 "
 NARROW += "--augment.width 32"
 """Network of a pre-training whose line names none."""
-INSTEAD = {"--identity-share": "0.7", "--data.identity-share": "0.7"}
-"""Values in place of those of a page: a tenth of five people is nobody."""
-PLACE_OF_OUT = {"pack": 2, "convert": 2, "export": 2}
+INSTEAD = {"--identity-share": "0.7", "--data.identity-share": "0.7", "--wild": "40"}
+"""Values in place of those of a page: a tenth of a few people is nobody."""
+PLACE_OF_OUT = {"synth": 1, "pack": 2, "convert": 2, "export": 2}
 PROGRAMS = ("upreid", "make", "python", "pip", ".venv/bin/pip")
 
 
@@ -68,10 +69,14 @@ def commands_of(page: str) -> list[list[str]]:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the pages name: crops, labelled sets, pictures to search for, and encoders."""
     folder = tmp_path_factory.mktemp("world")
-    for layout in ("market1501", "cuhk03-np-labeled", "msmt17-v2", "personx"):
+    corpus = folder / "corpus"
+    assert main(["synth", str(corpus), *WORLD.split()]) == 0
+    for layout in ("cuhk03-np-labeled", "msmt17-v2", "personx"):
         assert main(["synth", str(folder / "data"), *WORLD.split(), "--layout", layout]) == 0
-    shutil.copytree(folder / "data" / "wild", folder / "crops")
-    shutil.copytree(folder / "data" / "wild", folder / "lup")
+    shutil.copytree(corpus / "market1501", folder / "data" / "market1501")
+    paint_people(folder / "many", 44)
+    for name in ("crops", "lup"):
+        shutil.copytree(corpus / "wild", folder / name)
     pictures = sorted((folder / "crops").rglob("*.jpg"))
     names = [picture.relative_to(folder / "crops").as_posix() for picture in pictures]
     rows = [f"{name},{place // 4}\n" for place, name in enumerate(names)]
@@ -80,9 +85,25 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, picture in zip(("query.jpg", "a.jpg", "b.jpg", "queries/1.jpg"), pictures, strict=False):
         shutil.copy(picture, folder / name)
     small = [*NARROW.split(), *SMALL["pretrain"].split()]
-    crops, mine = str(folder / "crops"), str(folder / "runs" / "mine")
-    assert main(["pretrain", "moco-laptop", "--data.root", crops, "--out", mine, *small]) == 0
+    runs = folder / "runs"
+    assert (
+        main(["pretrain", "moco-laptop", "--data.root", str(folder / "crops"), "--out", str(runs / "a"), *small]) == 0
+    )
+    shutil.copytree(runs / "a", runs / "mine")
+    market = ["--data.name", "market1501", "--data.root", str(corpus / "market1501"), "--init", str(runs / "a")]
+    assert main(["finetune", "laptop-bot", *market, "--out", str(runs / "b"), *SMALL["finetune"].split()]) == 0
     return folder
+
+
+def paint_people(folder: Path, count: int) -> None:
+    """Write a set in Market-1501's layout whose people are patterns of noise: enough of them to calibrate on."""
+    for person in range(1, count + 1):
+        pattern = np.random.default_rng(person).integers(0, 256, (8, 4, 3), dtype=np.uint8)
+        for camera, part in ((1, "query"), (2, "bounding_box_test"), (3, "bounding_box_test")):
+            part = part if person > 2 else "bounding_box_train"
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            picture = Image.fromarray(pattern // camera).resize((32, 64))
+            picture.save(folder / part / f"{person:04d}_c{camera}s1_000000_00.jpg")
 
 
 def test_the_pages_have_commands() -> None:
