@@ -20,7 +20,7 @@ from upreid.errors import InputError, RunError
 from upreid.models.encoder import load_encoder
 from upreid.runtime.files import sha256
 from upreid.training import loop
-from upreid.training.feeds import labelled
+from upreid.training.feeds import inputs
 
 NUM_PEOPLE = 12
 TINY = ["--random.channels", "8", "--random.height", "32", "--random.width", "16", "--input.pad", "2"]
@@ -118,7 +118,7 @@ def test_images_kept_in_memory_and_images_read_again_train_alike(
     market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finetune.run(config(market, tmp_path / "kept"))
-    monkeypatch.setattr(labelled, "CACHE_BYTES", 0)
+    monkeypatch.setattr(inputs, "CACHE_BYTES", 0)
     finetune.run(config(market, tmp_path / "read"))
     kept, read = ((tmp_path / name / "encoder.safetensors").read_bytes() for name in ("kept", "read"))
     assert kept == read

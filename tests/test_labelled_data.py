@@ -14,7 +14,7 @@ from upreid.data.benchmarks import read_benchmark
 from upreid.data.dataset import LabelledImages
 from upreid.data.sources.recognise import open_source
 from upreid.errors import DataError, InputError
-from upreid.training.feeds import labelled
+from upreid.training.feeds import inputs
 from upreid.types import Preprocess
 
 SMALL = ["--random.channels", "8", "--random.height", "32", "--random.width", "16", "--input.pad", "2"]
@@ -97,7 +97,7 @@ def test_an_unreadable_training_image_is_skipped_and_said_in_the_log_and_in_the_
     market: Path, tmp_path: Path, kept: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if not kept:
-        monkeypatch.setattr(labelled, "CACHE_BYTES", 0)
+        monkeypatch.setattr(inputs, "CACHE_BYTES", 0)
     (market / "bounding_box_train" / "0001_c1s1_000000_00.png").write_bytes(b"")
     assert finetune(market, tmp_path / "run", "--data.unreadable-share", "0.1", "--train.save-every", "2") == 0
     assert "0001_c1s1_000000_00.png" in capsys.readouterr().err

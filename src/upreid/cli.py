@@ -71,6 +71,12 @@ COMMANDS: dict[str, Command] = {
         ("recipe",),
         {"RECIPE": "train an encoder on a labelled set, and evaluate it", **RESUME},
     ),
+    "adapt": Command(
+        "commands.adapt",
+        "methods",
+        ("recipe",),
+        {"RECIPE": "train an encoder on images without labels by clustering them", **RESUME},
+    ),
     "evaluate": Command(
         "commands.evaluate",
         "commands:EvaluateConfig",

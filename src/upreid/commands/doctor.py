@@ -10,7 +10,7 @@ from upreid.data.benchmarks import Benchmark, read_benchmark
 from upreid.data.benchmarks.checkup import Diagnosis, quick_checkup
 from upreid.data.benchmarks.contents import check_images, look_at, look_closely
 from upreid.data.records import people
-from upreid.data.settings import UnlabelledSet
+from upreid.data.settings import UNLABELLED, UnlabelledSet
 from upreid.data.sources.checkup import SourceCheckup, look_through
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source, left_out, printable
@@ -19,8 +19,6 @@ from upreid.data.tracklets import Tracklets
 from upreid.errors import InputError
 from upreid.retrieval.metrics import evaluate_features
 
-UNLABELLED = "unlabelled"
-"""Name of any set without labels."""
 NAMED = 5
 """Number of files of a kind that are named."""
 LOW = 32

@@ -1,34 +1,25 @@
 """`upreid finetune`: train an encoder on a labelled set (BoT, MGN, TransReID), and evaluate it."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from upreid.commands.starting_point import starting_point
+from upreid.commands.downstream import augmentation, finish, plan_of, start_of
 from upreid.config.finetune import FinetuneConfig
-from upreid.data.augment.downstream import DownstreamAugment, black
-from upreid.data.benchmarks import Benchmark, open_benchmark
+from upreid.data.benchmarks import open_benchmark
 from upreid.data.benchmarks.checkup import refuse_faults
 from upreid.data.benchmarks.contents import refuse_unreadable
 from upreid.data.records import Record
 from upreid.data.splits import in_words, split_facts, training_part
 from upreid.errors import InputError
 from upreid.methods import supervised
-from upreid.methods.schedule import cosine, staircase, warm_up
-from upreid.models.encoder import Encoder, read_file, rebuild, skeleton
-from upreid.retrieval.evaluation import check_ranking, evaluate_benchmark, identity_of, say_result
-from upreid.retrieval.features import encode_benchmark
+from upreid.retrieval.evaluation import check_ranking
 from upreid.runtime.distributed import from_lead
-from upreid.runtime.files import write_text
 from upreid.training.feeds.labelled import LabelledFeed
 from upreid.training.launch import fit
-from upreid.training.loop import Plan
 from upreid.training.parts import Context, Program, TrainingParts
 from upreid.training.saved import saved_run
 from upreid.training.step import make_optimiser
-from upreid.types import Preprocess
 
 PROGRAM = Program(name="finetune", what="fine-tuning", workers_on_gpu=4)
 
@@ -102,14 +93,6 @@ def parts(config: FinetuneConfig, context: Context) -> TrainingParts:
     )
 
 
-def start_of(config: FinetuneConfig, context: Context) -> tuple[Encoder, list[str]]:
-    """Return the encoder to begin with; a resumed run has its own, and does not read `--init` again."""
-    if context.header is None:
-        return starting_point(config)
-    header = replace(context.header, head=None)
-    return skeleton(header), [f"backbone {header.backbone} as the run has it"]
-
-
 def check_head(config: FinetuneConfig) -> None:
     """Refuse options of one head on another."""
     head = config.head
@@ -127,49 +110,3 @@ def check_cameras(config: FinetuneConfig, records: Sequence[Record]) -> None:
             f"--head.camera-weight {config.head.camera_weight}: {unknown} of {len(records)} training images have no camera "
             f"label; leave it at 0, or label them"
         )
-
-
-def augmentation(config: FinetuneConfig, preprocess: Preprocess) -> DownstreamAugment:
-    """Pad and crop, mirror, erase."""
-    wanted = config.input
-    colours = {"mean": (0.0, 0.0, 0.0), "black": black(preprocess.mean, preprocess.std)}
-    return DownstreamAugment(
-        seed=config.train.seed,
-        pad=wanted.pad,
-        flip_probability=wanted.flip_probability,
-        erase_probability=wanted.erase_probability,
-        pad_colour=colours[wanted.pad_colour],
-        erase_colour=colours[wanted.erase_colour],
-    )
-
-
-def plan_of(config: FinetuneConfig, steps_per_epoch: int) -> Plan:
-    """Turn epochs into steps: a warm-up, then a staircase or a cosine."""
-    train, optim = config.train, config.optim
-    steps = train.steps if train.steps is not None else max(round(train.epochs * steps_per_epoch), 1)
-    length = optim.warmup_steps
-    if length is None:
-        length = min(round(optim.warmup_epochs * steps_per_epoch), steps)
-    milestones = tuple(round(epoch * steps_per_epoch) for epoch in optim.milestones)
-    first = max(length, round(optim.plateau_epochs * steps_per_epoch))
-
-    def lr(step: int) -> float:
-        begin = optim.lr * warm_up(step, length=length, start=optim.warmup_start)
-        if optim.schedule == "cosine":
-            return begin * cosine(step, first=first, total=steps, last=optim.final_lr / optim.lr)
-        return begin * staircase(step, milestones=milestones)
-
-    return Plan(steps=steps, steps_per_epoch=steps_per_epoch, lr=lr)
-
-
-def finish(config: FinetuneConfig, labelled: Benchmark, split: dict[str, Any], context: Context) -> None:
-    """Evaluate what was saved, all ranks together; rank 0 writes the numbers."""
-    path, compute, world = config.out / "encoder.safetensors", context.compute, context.world
-    encoder = rebuild(path, *from_lead(lambda: read_file(path), world), device=compute.device)
-    how = labelled, encoder.preprocess, compute, config.test
-    encoded = encode_benchmark(encoder.at_neck(config.test.neck), *how, world=world)
-    if world.is_lead:
-        result = evaluate_benchmark(encoded)
-        result["protocol"] |= {**identity_of(path, encoder, config.test), **split}
-        write_text(config.out / "retrieval.json", json.dumps(result, indent=2) + "\n")
-        say_result(result)

@@ -1,4 +1,4 @@
-"""What a fine-tuning begins with: an encoder of ours, weights made elsewhere, or random ones."""
+"""What a fine-tuning or an adaptation begins with: an encoder of ours, weights made elsewhere, or random ones."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from upreid.config.finetune import FinetuneConfig
+from upreid.config.downstream import DownstreamConfig
 from upreid.errors import InputError
 from upreid.models.backbone import create_backbone, require_resnet, set_last_stride
 from upreid.models.encoder import (
@@ -18,6 +18,7 @@ from upreid.models.encoder import (
     fit_to_header,
     is_encoder_file,
     load_encoder,
+    read_file,
 )
 from upreid.models.foreign import from_tag, make_encoder, read_checkpoint
 from upreid.models.header import EncoderHeader
@@ -27,7 +28,7 @@ OVERRULED = ("height", "width", "mean", "std", "interpolation", "last_stride")
 """What `[input]` may say otherwise than the encoder's header."""
 
 
-def starting_point(config: FinetuneConfig) -> tuple[Encoder, list[str]]:
+def starting_point(config: DownstreamConfig) -> tuple[Encoder, list[str]]:
     """The encoder to begin with, flags applied over its header, and sentences on which of the two decided what.
 
     Its head, if it was fine-tuned before, is left behind.
@@ -55,7 +56,7 @@ def starting_point(config: FinetuneConfig) -> tuple[Encoder, list[str]]:
     return start, sentences
 
 
-def find(config: FinetuneConfig) -> tuple[Encoder, str, list[str]]:
+def find(config: DownstreamConfig) -> tuple[Encoder, str, list[str]]:
     """Return the encoder that `--init` names, the words for where it comes from, and what is to be said of it."""
     init, path = config.init, Path(config.init)
     if init == "random":
@@ -75,7 +76,17 @@ def find(config: FinetuneConfig) -> tuple[Encoder, str, list[str]]:
     )
 
 
-def from_elsewhere(config: FinetuneConfig, path: Path) -> tuple[Encoder, str, list[str]]:
+def saved_size(init: str) -> tuple[int, int] | None:
+    """Return height and width of the input of the encoder file that `--init` names; None where it names something else."""
+    path = Path(init)
+    path = next((path / name for name in ENCODER_FILES if (path / name).is_file()), path)
+    if not (path.is_file() and is_encoder_file(path)):
+        return None
+    header, _ = read_file(path)
+    return header.height, header.width
+
+
+def from_elsewhere(config: DownstreamConfig, path: Path) -> tuple[Encoder, str, list[str]]:
     """A checkpoint that another program wrote."""
     foreign = read_checkpoint(path)
     height, width = size(config)
@@ -83,7 +94,7 @@ def from_elsewhere(config: FinetuneConfig, path: Path) -> tuple[Encoder, str, li
     return encoder, f"{path.name} ({foreign.source})", [*foreign.sentences, *report]
 
 
-def random_start(config: FinetuneConfig) -> Encoder:
+def random_start(config: DownstreamConfig) -> Encoder:
     """An untrained encoder, with weights of `train.seed`."""
     wanted = config.random
     torch.manual_seed(config.train.seed)
@@ -91,13 +102,13 @@ def random_start(config: FinetuneConfig) -> Encoder:
     return with_header(config, backbone, wanted.backbone, wanted.mean, wanted.std, channels=wanted.channels)
 
 
-def size(config: FinetuneConfig) -> tuple[int, int]:
+def size(config: DownstreamConfig) -> tuple[int, int]:
     """Input size of an encoder that has no header of its own."""
     return config.input.height or config.random.height, config.input.width or config.random.width
 
 
 def with_header(
-    config: FinetuneConfig,
+    config: DownstreamConfig,
     backbone: nn.Module,
     name: str,
     mean: tuple[float, float, float],

@@ -3,72 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from upreid.config.training import TrainConfig, TrainingConfig
+from upreid.config.downstream import DownstreamConfig
+from upreid.config.training import TrainConfig
 from upreid.data.settings import TrainingData
-from upreid.models.settings import HeadOptions
-from upreid.ranges import (
-    CountOrZero,
-    Deviation,
-    Epochs,
-    EpochsOrZero,
-    Interpolation,
-    Mean,
-    NotNegative,
-    Pixels,
-    Positive,
-    Range,
-    ShareOrZero,
-)
-from upreid.retrieval.settings import Ranking
+from upreid.ranges import Epochs, EpochsOrZero, NotNegative, Positive, Range, ShareOrZero
 
 AtLeastTwo = Annotated[int, Range(least=2)]
 """Batch-hard mining needs somebody else, and another image of the same person."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RandomStart:
-    """Network of `--init random`; an encoder file brings its own."""
-
-    backbone: str = "resnet50"
-    """Name of the backbone of a random start: any timm model."""
-    channels: Pixels | None = None
-    """Base width of a narrow ResNet (the usual one has 64), for a random start."""
-    height: Pixels = 256
-    """Input height in pixels of a random start."""
-    width: Pixels = 128
-    """Input width in pixels of a random start."""
-    mean: tuple[Mean, Mean, Mean] = (0.485, 0.456, 0.406)
-    """Channel means of a random start (by default ImageNet's)."""
-    std: tuple[Deviation, Deviation, Deviation] = (0.229, 0.224, 0.225)
-    """Channel standard deviations of a random start (by default ImageNet's)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Input:
-    """Input size and normalisation, which overrule the encoder's header, and augmentation."""
-
-    height: Pixels | None = None
-    """Input height in pixels; by default that of the encoder's header."""
-    width: Pixels | None = None
-    """Input width in pixels; by default that of the encoder's header."""
-    mean: tuple[Mean, Mean, Mean] | None = None
-    """Channel means of the input; by default those of the encoder's header."""
-    std: tuple[Deviation, Deviation, Deviation] | None = None
-    """Channel standard deviations of the input; by default those of the encoder's header."""
-    interpolation: Interpolation | None = None
-    """Interpolation with which images are resized (bilinear-aliased as trackers do); by default that of the encoder's header."""
-    last_stride: Literal[1, 2] | None = None
-    """Stride of a ResNet's last stage; by default that of the encoder's header."""
-    pad: Annotated[int, Range(least=0, most=4096)] = 10
-    """Number of pixels that are added on each side before the input size is cropped at random."""
-    pad_colour: Literal["black", "mean"] = "black"
-    """Colour of the padding: black is written before normalisation, mean after it."""
-    flip_probability: ShareOrZero = 0.5
-    """Probability of mirroring an image."""
-    erase_probability: ShareOrZero = 0.5
-    """Probability of erasing a rectangle of an image."""
-    erase_colour: Literal["black", "mean"] = "mean"
-    """Colour of erased rectangles: black is written before normalisation, mean after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,32 +35,6 @@ class Loss:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneOptimiser:
-    """Optimiser and learning rate: a warm-up, then steps or a cosine."""
-
-    name: Literal["adam", "sgd"] = "adam"
-    """Optimiser: Adam, or SGD with momentum 0.9."""
-    lr: Positive = 3.5e-4
-    """Learning rate after the warm-up."""
-    weight_decay: NotNegative = 5e-4
-    """Weight decay (L2) of every parameter."""
-    warmup_epochs: EpochsOrZero = 10.0
-    """Number of epochs over which the learning rate grows linearly."""
-    warmup_steps: CountOrZero | None = None
-    """Number of steps over which the learning rate grows linearly; overrules the number of epochs."""
-    warmup_start: ShareOrZero = 0.01
-    """Share of the learning rate that the warm-up begins with."""
-    schedule: Literal["steps", "cosine"] = "steps"
-    """Schedule after the warm-up: falls to a tenth at milestones, or a cosine."""
-    milestones: tuple[EpochsOrZero, ...] = (40.0, 90.0)
-    """Epochs after which the learning rate falls to a tenth, with the schedule of steps."""
-    plateau_epochs: EpochsOrZero = 0.0
-    """Epoch at which the cosine begins, if that is after the warm-up."""
-    final_lr: NotNegative = 0.0
-    """Learning rate that the cosine ends with."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class FinetuneTrain(TrainConfig):
     """Length of a fine-tuning, its saved states, and how it computes."""
 
@@ -134,11 +49,11 @@ class FinetuneTrain(TrainConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneConfig(TrainingConfig):
+class FinetuneConfig(DownstreamConfig):
     """Fine-tune an encoder on a labelled set, and evaluate it."""
 
     added_later: ClassVar[tuple[str, ...]] = (
-        *TrainingConfig.added_later,
+        *DownstreamConfig.added_later,
         "data.unreadable_share",
         "test.multi_query",
         "test.rerank_variant",
@@ -149,13 +64,6 @@ class FinetuneConfig(TrainingConfig):
 
     method: str = "supervised"
     """Name of the training method; the recipe chooses it."""
-    init: str
-    """Initial weights: an encoder file, a checkpoint of LUPerson's or MoCo's, a tag of timm's, or the word `random`."""
     data: TrainingData
-    input: Input = field(default_factory=Input)
-    random: RandomStart = field(default_factory=RandomStart)
-    head: HeadOptions = field(default_factory=HeadOptions)
     loss: Loss = field(default_factory=Loss)
-    optim: FinetuneOptimiser = field(default_factory=FinetuneOptimiser)
     train: FinetuneTrain = field(default_factory=FinetuneTrain)
-    test: Ranking = field(default_factory=Ranking)

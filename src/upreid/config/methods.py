@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from upreid.config.adapt import AdaptConfig
 from upreid.config.finetune import FinetuneConfig
 from upreid.config.pretrain import MocoV2Config
 from upreid.config.training import TrainingConfig
@@ -24,6 +25,7 @@ class MethodEntry:
 METHODS: dict[str, MethodEntry] = {
     "moco-v2": MethodEntry(program="pretrain", config=MocoV2Config, module="upreid.methods.moco_v2"),
     "supervised": MethodEntry(program="finetune", config=FinetuneConfig, module="upreid.methods.supervised"),
+    "cluster-contrast": MethodEntry(program="adapt", config=AdaptConfig, module="upreid.methods.cluster_contrast"),
 }
 """Name of a method -> its row. The first row of a program is the method of recipes that name none."""
 

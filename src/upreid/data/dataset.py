@@ -1,5 +1,6 @@
 """What a loader's workers do: decode originals, stack them, and never stumble over a bad file twice."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -205,7 +206,7 @@ class LabelledTrainingImages(Dataset[LabelledSample]):
         """
         person = self.records[index].person
         places = self.places[person]
-        start = places.index(index)
+        start = bisect_left(places, index)
         skipped: list[Skipped] = []
         for candidate in (*places[start:], *places[:start]):
             try:

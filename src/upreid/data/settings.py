@@ -5,6 +5,8 @@ from pathlib import Path
 
 from upreid.ranges import Seconds, Seed, Share, ShareOrZero
 
+UNLABELLED = "unlabelled"
+"""Name of any set without labels."""
 TRACKLET_WORDS = ("own", "folders", "names")
 """What `--data.tracklets` takes beside the path of a list (data/tracklets.py)."""
 

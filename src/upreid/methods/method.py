@@ -67,6 +67,10 @@ class Method(nn.Module):
     def after_update(self, targets: Any) -> None:
         """Do what follows the optimiser's step."""
 
+    def make_room(self, shapes: Mapping[str, torch.Size]) -> None:
+        """Give what has no fixed size (a memory of clusters) the shapes that it has in a saved state, which are given by name."""
+        del shapes
+
     def encoder(self) -> Encoder:
         """Return what is exported; its modules are those that learn, not copies."""
         raise NotImplementedError

@@ -32,7 +32,7 @@ class GroupedBatchNorm(nn.BatchNorm2d):
     tracking: bool = True
     interleaved: bool = True
 
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Tensor:
+    def forward(self, images: Float[Tensor, "batch channels *size"]) -> Tensor:
         """Normalise each group by its own statistics; raise InputError where the batch does not divide into the groups."""
         if not self.training or (self.groups == 1 and self.tracking):
             return super().forward(images)
@@ -90,24 +90,34 @@ class GroupedBatchNormAct(GroupedBatchNorm):
         return self.act(self.drop(super().forward(images)))
 
 
+class GroupedBatchNorm1d(GroupedBatchNorm):
+    """GroupedBatchNorm of feature vectors [batch, channels], as BatchNorm1d is."""
+
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 - torch's name
+        if input.dim() != 2:
+            raise ValueError(f"expected features [batch, channels], got {tuple(input.shape)}")
+
+
 def group_batch_norm(module: Part, groups: int) -> Part:
-    """Replace every BatchNorm2d of `module`, in place, by one over `groups`; parameters and names stay."""
+    """Replace every BatchNorm of `module`, in place, by one over `groups`; parameters and names stay."""
     for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
+        if isinstance(child, nn.BatchNorm2d | nn.BatchNorm1d):
             setattr(module, name, grouped(child, groups))
         else:
             group_batch_norm(child, groups)
     return module
 
 
-def grouped(norm: nn.BatchNorm2d, groups: int) -> GroupedBatchNorm:
-    """Return a grouped copy of a BatchNorm2d, with its tensors and its activation."""
-    has_activation = hasattr(norm, "act")
-    kind = GroupedBatchNormAct if has_activation else GroupedBatchNorm
+def grouped(norm: nn.BatchNorm2d | nn.BatchNorm1d, groups: int) -> GroupedBatchNorm:
+    """Return a grouped copy of a BatchNorm, with its tensors and its activation."""
+    kind = GroupedBatchNormAct if hasattr(norm, "act") else GroupedBatchNorm
+    kind = GroupedBatchNorm1d if isinstance(norm, nn.BatchNorm1d) else kind
     new = kind(norm.num_features, eps=norm.eps, momentum=norm.momentum)
     if isinstance(new, GroupedBatchNormAct):
         new.drop, new.act = norm.drop, norm.act  # pyright: ignore[reportAttributeAccessIssue]
     new.to(norm.weight).load_state_dict(norm.state_dict())
+    for own, theirs in zip(new.parameters(), norm.parameters(), strict=True):
+        own.requires_grad_(theirs.requires_grad)
     new.groups, new.tracking = (
         groups,
         True,

@@ -68,15 +68,20 @@ def features(
     The ranks share whole batches, so each image is encoded among the same others as in one process, in the uneven last
     batch too, and its feature has the same bits. All ranks must call it.
     """
-    num_batches = -(-len(records) // batch)
-    first, last = (num_batches * rank // world.size * batch for rank in (world.rank, world.rank + 1))
-    own = records[first:last]
+    own = records[own_part(len(records), batch, world)]
     batches = make_loader(
         LabelledImages(own, preprocess), batch_size=batch, workers=compute.workers, flag=compute.workers_flag
     )
     seen = torch.tensor(cameras(own), dtype=torch.long)
     hushed = quiet or not world.is_lead
     return gather_rows(encode_batches(encode, batches, seen, device=compute.device, flip=flip, quiet=hushed), world)
+
+
+def own_part(count: int, batch: int, world: World) -> slice:
+    """Return this rank's part of `count` images: whole batches, so that each image is encoded among the same others."""
+    num_batches = -(-count // batch)
+    first, last = (num_batches * rank // world.size * batch for rank in (world.rank, world.rank + 1))
+    return slice(first, last)
 
 
 @dataclass(frozen=True, kw_only=True)

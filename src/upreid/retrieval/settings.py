@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_type_hints
 
 from upreid.errors import InputError
-from upreid.ranges import Count, ShareOrZero
+from upreid.ranges import Count, NotNegative, ShareOrZero
 
 METRIC_LABELS = {
     "mAP": "mAP",
@@ -62,6 +62,20 @@ class EncoderRanking(Retrieval):
         return Ranking(**shared, neck=self.neck or recorded)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Clustering of features by DBSCAN on their Jaccard distances."""
+
+    eps: NotNegative = 0.6
+    """Jaccard distance, below 1, up to which two images are neighbours."""
+    min_samples: Count = 4
+    """Number of images, itself included, within eps of an image that makes it the core of a cluster."""
+    k1: Count = 30
+    """Number of nearest images, itself included, that must be mutual."""
+    k2: Count = 6
+    """Number of nearest images, itself included, over which an encoding is averaged."""
+
+
 def check_reranking(
     k1: int, k2: int, lambda_value: float, variant: str = "classic", *, metric: str = "cosine", prefix: str = ""
 ) -> None:
@@ -91,10 +105,10 @@ def check_neighbours(k1: int, k2: int, *, prefix: str = "", example: str = "20 a
         )
 
 
-def check_clustering(eps: float, min_samples: int, k1: int, k2: int) -> None:
-    """Refuse settings of clustering that mean nothing."""
+def check_clustering(eps: float, min_samples: int, k1: int, k2: int, *, prefix: str = "") -> None:
+    """Refuse settings of clustering that mean nothing; `prefix`: what stands before their names where a user writes them."""
     if not 0 < eps < 1:
-        raise InputError(f"eps {eps:g}: expected a Jaccard distance between 0 and 1, such as 0.6")
+        raise InputError(f"{prefix}eps {eps:g}: expected a Jaccard distance between 0 and 1, such as 0.6")
     if min_samples < 1:
-        raise InputError(f"min_samples {min_samples}: expected a number of images, at least 1")
-    check_neighbours(k1, k2, example="30 and 6")
+        raise InputError(f"{prefix}min_samples {min_samples}: expected a number of images, at least 1")
+    check_neighbours(k1, k2, prefix=prefix, example="30 and 6")

@@ -9,7 +9,7 @@ from typing import Any
 from upreid.runtime.console import say
 from upreid.runtime.folder import claim, is_left_over, wait_until_free
 
-RESUMABLE = ("pretrain", "finetune")
+RESUMABLE = ("pretrain", "finetune", "adapt")
 
 
 def continued(line: Sequence[str], folder: Path, settings: Mapping[str, Any]) -> list[str]:

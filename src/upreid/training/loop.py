@@ -71,6 +71,8 @@ def train(run: Run, first: int) -> int:
         done = first
         try:
             for views in all_views(run, first):
+                if report := run.feed.report():
+                    run.recorder.observe(done, report)
                 if run.method.phase(done) or trained is None:  # DistributedDataParallel notes at its start what learns
                     trained = averaging(run.method.student, run.compute.device, run.world)
                 one_step(run, trained, views, done, meter)

@@ -64,12 +64,12 @@ class Recorder:
                 )
             self.write(step, {"lr": lr, **self.last})
 
-    def observe(self, step: int, numbers: dict[str, float] | None) -> None:
+    def observe(self, step: int, numbers: dict[str, Any] | None) -> None:
         """Write what was measured after `step`; only rank 0 has the numbers."""
         self.read()
         self.write(step, numbers or {})
 
-    def write(self, step: int, numbers: dict[str, float]) -> None:
+    def write(self, step: int, numbers: dict[str, Any]) -> None:
         """Hand numbers to every sink, with the seconds since this process began."""
         for sink in self.sinks:
             sink.write(step=step, **numbers, seconds=round(time.monotonic() - self.started, 3))

@@ -57,6 +57,7 @@ def restore_method(method: Method, state: dict[str, Any], world: World) -> None:
     """Put parameters and this rank's buffers back; DataError where the state does not hold what the method has."""
     per_rank = {name: rows[world.rank] for name, rows in state["buffers"].items()}
     saved = {**state["parameters"], **state["shared"], **per_rank}
+    method.make_room({name: tensor.shape for name, tensor in saved.items()})
     own = {**dict(method.named_parameters()), **dict(method.named_buffers())}
     if odd := sorted(own.keys() ^ saved.keys()):
         raise DataError(

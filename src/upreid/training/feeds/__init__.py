@@ -27,6 +27,10 @@ class Feed(Protocol):
         """Bring what `batches` yielded to the device, as the method looks at it; must not wait for the device."""
         ...
 
+    def report(self) -> dict[str, Any]:
+        """Return what the journal is to hold of the preparation of the next step, once; mostly nothing."""
+        ...
+
     def state(self) -> dict[str, Any]:
         """Return what it remembers, as plain values."""
         ...

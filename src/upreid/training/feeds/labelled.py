@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
 
@@ -10,18 +9,14 @@ import numpy as np
 import torch
 
 from upreid.data.augment.downstream import DownstreamAugment
-from upreid.data.dataset import LabelledBatch, LabelledTrainingImages, SkipLedger, collate_labelled
-from upreid.data.loading import make_loader
+from upreid.data.dataset import LabelledBatch
 from upreid.data.records import Record, cameras, people
 from upreid.errors import InputError
 from upreid.runtime.compute import Compute
-from upreid.runtime.console import say
 from upreid.runtime.distributed import ALONE, World
 from upreid.runtime.seed import stream_key
+from upreid.training.feeds.inputs import TrainingInputs
 from upreid.types import Preprocess, Views
-
-CACHE_BYTES = 2_000_000_000
-"""A training set whose input tensors are smaller than this is decoded once and kept."""
 
 Loaded = tuple[int, LabelledBatch]
 """A step, and this rank's images of it."""
@@ -102,7 +97,7 @@ class LabelledFeed:
                 f"use --train.identities {-(-identities // shares) * shares}"
             )
         self.order = PKBatches(people(records), people_per_batch=identities, images_per_person=images, seed=seed)
-        self.records, self.preprocess, self.augment = records, preprocess, augment
+        self.augment = augment
         self.compute, self.world = compute, world
         self.batch, self.num_images = identities * images, len(records)
         self.steps_per_epoch = len(self.order.epoch(0))
@@ -110,10 +105,7 @@ class LabelledFeed:
         self.people = torch.tensor([number[person] for person in people(records)])
         self.cameras = torch.tensor(cameras(records))
         self.fingerprint = fingerprint(records)
-        self.unreadable_share = unreadable_share
-        self.ledger = SkipLedger(len(records), unreadable_share)
-        self.dataset = LabelledTrainingImages(records, preprocess, limit=unreadable_share)
-        self.decoded = self.decode_all() if self.is_small else None
+        self.inputs = TrainingInputs(records, preprocess, compute, unreadable_share)
 
     @property
     def num_people(self) -> int:
@@ -124,40 +116,12 @@ class LabelledFeed:
         """Yield this rank's part of the steps from `first` to `last`: P / ranks people."""
         whole = [places for _, places in self.order.steps(last)][first:]
         order = [places[self.world.share(len(places))] for places in whole]
-        batches = self.loaded(order) if self.decoded is None else (part_of(self.decoded, places) for places in order)
-        yield from zip(range(first, last), batches, strict=True)
-
-    @property
-    def is_small(self) -> bool:
-        """Whether all images fit into memory."""
-        return self.num_images * 3 * self.preprocess.height * self.preprocess.width * 4 < CACHE_BYTES
-
-    def decode_all(self) -> LabelledBatch:
-        """Decode all images, once; unreadable ones are counted here, before the first step."""
-        size, workers = 64, self.compute.workers
-        loader = make_loader(self.dataset, batch_size=size, workers=workers, collate=collate_labelled)
-        # copies, because shared memory may hold no more than a few batches at one time
-        parts = [replace(part, images=part.images.clone()) for part in loader]
-        self.count([skip for part in parts for skip in part.skipped])
-        return LabelledBatch(
-            images=torch.cat([part.images for part in parts]), indices=torch.cat([part.indices for part in parts])
-        )
-
-    def loaded(self, order: Sequence[list[int]]) -> Iterator[LabelledBatch]:
-        """Yield batches of images that are decoded when they are needed."""
-        pin = self.compute.device.type != "cpu"
-        workers = self.compute.workers
-        return iter(make_loader(self.dataset, batch_sampler=order, workers=workers, collate=collate_labelled, pin=pin))
-
-    def count(self, skipped: Sequence[tuple[int, str]]) -> None:
-        """Count unreadable images, and name those that are new."""
-        for sentence in self.ledger.add(skipped):
-            say(f"skipped {sentence}")
+        yield from zip(range(first, last), self.inputs.batches(order), strict=True)
 
     def prepare(self, item: Loaded) -> Views:
         """Bring a batch to the device and augment it there; cameras stay on the host, where heads look them up."""
         step, batch = item
-        self.count(batch.skipped)
+        self.inputs.count(batch.skipped)
         device = self.compute.device
         images = batch.images.to(device, non_blocking=True)
         return {
@@ -166,18 +130,17 @@ class LabelledFeed:
             "cameras": self.cameras[batch.indices],
         }
 
+    def report(self) -> dict[str, Any]:
+        """Return nothing: the images need no preparation that a journal should hold."""
+        return {}
+
     def state(self) -> dict[str, Any]:
         """Return the files that were skipped."""
-        return {"skipped": self.ledger.state()}
+        return {"skipped": self.inputs.ledger.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on counting where an earlier run stopped."""
-        self.ledger = SkipLedger(self.num_images, self.unreadable_share, state.get("skipped", ()))
-
-
-def part_of(batch: LabelledBatch, places: Sequence[int]) -> LabelledBatch:
-    """Take some images of a batch."""
-    return LabelledBatch(images=batch.images[places], indices=batch.indices[places])
+        self.inputs.go_on(state.get("skipped", ()))
 
 
 def fingerprint(records: Sequence[Record]) -> str:

@@ -177,6 +177,10 @@ class UnlabelledFeed:
             say(f"skipped {sentence}")
         return self.augment(batch.to(self.compute.device)) if isinstance(batch, ImageBatch) else batch
 
+    def report(self) -> dict[str, Any]:
+        """Return nothing: the images need no preparation that a journal should hold."""
+        return {}
+
     def state(self) -> dict[str, Any]:
         """Return the files that were skipped."""
         return {"skipped": self.ledger.state()}

@@ -1,0 +1,83 @@
+"""The knobs of adaptation to images without labels; a sentence under each."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from upreid.config.downstream import DownstreamConfig, DownstreamOptimiser
+from upreid.config.training import TrainConfig
+from upreid.data.settings import UNLABELLED, LabelledSet, Tolerance
+from upreid.models.settings import HeadOptions
+from upreid.ranges import Count, Epochs, EpochsOrZero, Positive, Range, ShareOrZero
+from upreid.retrieval.settings import ClusterOptions
+
+AtLeastTwo = Annotated[int, Range(least=2)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptationData(LabelledSet, Tolerance):
+    """Images to adapt to, whose labels are not looked at."""
+
+    name: str = UNLABELLED
+    """Layout of the labelled set whose training images are adapted to; or the word unlabelled, for any source of images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterMemory:
+    """Memory of the clusters that features are compared with."""
+
+    update: Literal["every", "hardest"] = "every"
+    """Features that a cluster's memory follows: every one of the batch in turn, or the one least similar to it."""
+    momentum: ShareOrZero = 0.1
+    """Share of a cluster's old memory that stays at an update."""
+    temperature: Positive = 0.05
+    """Temperature of the similarities to the memory."""
+    cameras: Literal["sampler", "ignored"] = "sampler"
+    """Use of camera labels: the images of a cluster in a batch come from different cameras where possible, or at random."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GemHead(HeadOptions):
+    """Head on the backbone: its parts, its pooling, and what only some heads have."""
+
+    pool: Literal["avg", "gem"] = "gem"
+    """Pooling of a ResNet's last feature map: average or GeM."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptOptimiser(DownstreamOptimiser):
+    """Optimiser and learning rate: a warm-up, then steps or a cosine."""
+
+    warmup_epochs: EpochsOrZero = 0.0
+    """Number of epochs over which the learning rate grows linearly."""
+    milestones: tuple[EpochsOrZero, ...] = (20.0, 40.0)
+    """Epochs after which the learning rate falls to a tenth, with the schedule of steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptTrain(TrainConfig):
+    """Length of an adaptation, its saved states, and how it computes."""
+
+    identities: AtLeastTwo = 16
+    """Number of clusters in a batch (P), over all processes."""
+    images: AtLeastTwo = 16
+    """Number of images of each cluster in a batch (K)."""
+    iterations: Count = 400
+    """Number of steps of an epoch, each of which begins with a new clustering."""
+    epochs: Epochs = 50.0
+    """Number of epochs, each with a clustering of its own."""
+    bn_groups: Count = 4
+    """Number of BatchNorm groups of a batch, over all processes: 4 normalise as the four GPUs of the published recipes do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptConfig(DownstreamConfig):
+    """Adapt an encoder to images without labels by clustering them, and evaluate it where labels exist."""
+
+    method: str = "cluster-contrast"
+    """Name of the training method; the recipe chooses it."""
+    data: AdaptationData
+    head: GemHead = field(default_factory=GemHead)
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
+    memory: ClusterMemory = field(default_factory=ClusterMemory)
+    optim: AdaptOptimiser = field(default_factory=AdaptOptimiser)
+    train: AdaptTrain = field(default_factory=AdaptTrain)

@@ -1,0 +1,133 @@
+"""Adaptation to images without labels: what it writes, what it refuses, and that it goes on as if it had not been stopped."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from upreid.cli import main
+from upreid.config.command_line import parse_training
+from upreid.config.recipe import recipe_names
+from upreid.models.encoder import load_encoder
+
+SMALL = ["--random.channels", "8", "--random.height", "32", "--random.width", "16", "--input.pad", "2"]
+QUICK = ["--train.identities", "4", "--train.images", "4", "--train.iterations", "3", "--train.epochs", "2"]
+LOOSE = ["--cluster.eps", "0.4", "--cluster.min-samples", "2", "--cluster.k1", "8", "--cluster.k2", "2"]
+ALONE = ["--train.device", "cpu", "--train.threads", "1", "--train.workers", "0"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("corpus")
+    size = ["--identities", "24", "--seed", "1", "--height", "32", "--width", "16", "--workers", "1"]
+    assert main(["synth", str(out), *size]) == 0
+    return out / "market1501"
+
+
+def line(corpus: Path, out: Path, *flags: str, init: str = "random") -> list[str]:
+    data = ["--init", init, "--data.name", "market1501", "--data.root", str(corpus), "--out", str(out)]
+    return ["adapt", "laptop-usl", *data, *SMALL, *QUICK, *LOOSE, *ALONE, *flags]
+
+
+def journal(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(row) for row in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_reports_its_clusters_trains_and_states_how_it_was_measured(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line(corpus, tmp_path / "run")) == 0
+    rows = journal(tmp_path / "run")
+    reports = [row for row in rows if "clusters" in row]
+    assert [(row["step"], row["epoch"]) for row in reports] == [(0, 0), (3, 1)]
+    assert set(reports[0]["clusters"]["phases"]) >= {"features", "neighbours", "distances", "clusters"}
+    assert reports[0]["clusters"]["agreement"]["people"] == 12
+    assert [row["step"] for row in rows if "cluster" in row] == list(range(6))
+    protocol = json.loads((tmp_path / "run" / "retrieval.json").read_text())["protocol"]
+    assert protocol["trained_on"] == "market1501 without labels"
+    assert (protocol["setting"], protocol["chosen_epoch"], protocol["clustering"]["eps"]) == (
+        "without labels",
+        "last",
+        0.4,
+    )
+    assert main(["table", str(tmp_path / "run")]) == 0
+    assert "market1501 without labels" in capsys.readouterr().out
+
+
+def test_a_folder_without_labels_gives_the_weights_that_the_labelled_set_gives(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So the labels of the people decide nothing."""
+    assert main(line(corpus, tmp_path / "labelled", "--memory.cameras", "ignored")) == 0
+    capsys.readouterr()
+    folder = corpus / "bounding_box_train"
+    assert main(line(folder, tmp_path / "folder", "--data.name", "unlabelled")) == 0
+    assert "there are no labels to evaluate with" in capsys.readouterr().err
+    assert not (tmp_path / "folder" / "retrieval.json").exists()
+    ours, theirs = (load_encoder(tmp_path / name).state_dict() for name in ("labelled", "folder"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4])
+def test_a_run_that_goes_on_in_an_epoch_or_between_two_ends_with_the_same_bytes(
+    steps: int, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from upreid.training import loop
+
+    assert main(line(corpus, tmp_path / "whole")) == 0
+    monkeypatch.setattr(loop, "is_time_to_stop", lambda stop, done, *_: done == steps)
+    assert main(line(corpus, tmp_path / "part")) == 128
+    monkeypatch.undo()
+    assert main(["adapt", "--resume", str(tmp_path / "part"), *ALONE[2:]]) == 0
+    ours, theirs = ((tmp_path / name / "encoder.safetensors").read_bytes() for name in ("part", "whole"))
+    assert ours == theirs
+    without_time = [
+        [{k: v for k, v in row.items() if k not in ("seconds", "clusters")} for row in journal(tmp_path / name)]
+        for name in ("part", "whole")
+    ]
+    assert without_time[0] == without_time[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--cluster.eps", "1.5"], "--cluster.eps 1.5: expected a Jaccard distance between 0 and 1"),
+        (["--train.identities", "96"], "batches of 96 clusters x 4 images, and there are"),
+        (["--train.bn-groups", "3"], "let --train.bn-groups be"),
+        (["--cluster.eps", "0.001", "--cluster.min-samples", "9"], "there is no cluster: --cluster.eps 0.001"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused_in_one_line(
+    flags: list[str], words: str, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line(corpus, tmp_path / "run", *flags)) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_an_encoder_of_another_size_is_refused(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line(corpus, tmp_path / "first", "--train.steps", "1")) == 0
+    init = str(tmp_path / "first")
+    assert main(line(corpus, tmp_path / "run", "--input.height", "64", init=init)) == 2
+    assert "takes images of 32x16, and the recipe or the command line says 64x16" in capsys.readouterr().err
+    assert main(line(corpus, tmp_path / "run", "--train.steps", "1", init=init)) == 0
+    trained_on = load_encoder(tmp_path / "run").header.trained_on
+    assert trained_on == "market1501 without labels, then market1501 without labels"
+
+
+def test_other_images_than_before_are_refused(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line(corpus, tmp_path / "run")) == 0
+    other = shutil.copytree(corpus, tmp_path / "other")
+    next(iter((other / "bounding_box_train").iterdir())).unlink()
+    assert main(["adapt", "--resume", str(tmp_path / "run"), "--data.root", str(other)]) == 2
+    assert "when the run was saved" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", recipe_names("adapt"))
+def test_every_recipe_parses(recipe: str, tmp_path: Path) -> None:
+    config = parse_training("adapt", [recipe, "--init", "random", "--data.root", "x", "--out", str(tmp_path / "run")])
+    assert config.method == "cluster-contrast"
