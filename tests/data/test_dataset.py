@@ -17,6 +17,7 @@ from upreid.data.dataset import (
     collate,
     collate_labelled,
 )
+from upreid.data.loading import make_loader
 from upreid.data.records import Record
 from upreid.data.sources.recognise import open_source
 from upreid.errors import DataError
@@ -45,6 +46,18 @@ def test_an_item_is_an_image_of_an_epoch(tmp_path):
     sample = originals(paths)[7, 3]
     assert (sample.epoch, sample.index, sample.file_size, sample.skipped) == (7, 3, (40, 20), ())
     assert np.array_equal(sample.pixels, np.asarray(Image.open(paths[3])))
+
+
+def test_a_batch_decodes_an_image_once_that_stands_in_it_twice(tmp_path, monkeypatch):
+    images, read = originals(folder(tmp_path)), []
+    source = images.source
+    reads = source.read
+    monkeypatch.setattr(source, "read", lambda index: read.append(index) or reads(index))
+    keys = [(5, 3), (5, 0), (5, 3), (5, 7), (5, 0)]
+    (batch,) = make_loader(images, batch_sampler=[keys], collate=collate, workers=0)
+    assert read == [3, 0, 7]
+    assert batch.indices.tolist() == [3, 0, 3, 7, 0]
+    assert torch.equal(batch.pixels, collate([images[5, index] for index in (3, 0, 3, 7, 0)]).pixels)
 
 
 def test_a_batch_holds_originals_of_different_sizes_in_the_top_left_corner(tmp_path):

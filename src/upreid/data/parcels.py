@@ -86,11 +86,16 @@ class Batches(Dataset[Any]):
     def __getitem__(self, keys: Sequence[Any]) -> Any:
         """Make one batch."""
         if get_worker_info() is None:
-            return self.collate([self.dataset[key] for key in keys])
+            return self.collate(self.items(keys))
         try:
-            return Parcel(self.collate([self.dataset[key] for key in keys]))
+            return Parcel(self.collate(self.items(keys)))
         except Exception as error:
             return Parcel(sendable(error))
+
+    def items(self, keys: Sequence[Any]) -> list[Any]:
+        """Read each item once, however often its key stands in the batch: a single crop is its own mate."""
+        known = {key: self.dataset[key] for key in dict.fromkeys(keys)}
+        return [known[key] for key in keys]
 
 
 def sendable(error: Exception) -> Exception:
