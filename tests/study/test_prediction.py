@@ -14,6 +14,7 @@ from upreid.methods.pretraining import Setup
 COSTS = {
     "moco": 1670,
     "moco-long": 3758,
+    "tracklets": 3758,
     "upreid": 3758,
     "g-key": 2088,
     "upreid-quarter": 3758,
@@ -49,7 +50,7 @@ def test_every_arm_can_be_built_and_no_two_are_the_same(name: str) -> None:
     built = {arm: method_of(config, setup).explanations() for arm, config in configs(name).items()}
     assert all(lines for lines in built.values())
     settings = [
-        (config.contrast, config.consistency, config.intrinsic, config.augment, config.train)
+        (config.data, config.contrast, config.consistency, config.intrinsic, config.augment, config.train)
         for config in configs(name).values()
     ]
     assert len(set(map(str, settings))) == len(settings)
