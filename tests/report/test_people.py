@@ -1,15 +1,30 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
+from upreid.commands.table import read
 from upreid.data.benchmarks import Benchmark, read_benchmark
-from upreid.models.encoder import load_encoder
+from upreid.models.calibration import Calibration, Threshold, write_calibration
+from upreid.models.encoder import KEY, load_encoder
+from upreid.report.page import is_outdated
 from upreid.report.people import calibrated, distance_chart, part_of, thresholds
 from upreid.report.runs import ReportedRun
 from upreid.retrieval.evaluation import labels_of
+
+IMAGE = Threshold(
+    distance=0.3,
+    interval=(0.28, 0.33),
+    expected=(0.004, 0.02),
+    false_accept=0.012,
+    false_accept_interval=(0.005, 0.02),
+    false_reject=0.1,
+    false_reject_interval=(0.05, 0.2),
+)
+FACTS = {"false_accept": 0.01, "metric": "cosine", "neck": "after", "flip": False, "data": "market1501", "pairs": "all"}
+CALIBRATION = Calibration(**FACTS, people=60, test_people=40, image=IMAGE)
 
 
 @pytest.fixture
@@ -52,21 +67,20 @@ def test_distances_are_counted_by_person_and_camera(market: Benchmark, runs: Pat
 
 
 def test_a_calibration_is_drawn_and_said() -> None:
-    image = SimpleNamespace(
-        distance=0.3,
-        interval=(0.28, 0.33),
-        false_accept=0.012,
-        false_accept_interval=(0.005, 0.02),
-        false_reject=0.1,
-        false_reject_interval=(0.05, 0.2),
-    )
-    facts = {"false_accept": 0.01, "metric": "cosine", "data": "market1501", "test_people": 40, "tracklet": None}
-    calibration = SimpleNamespace(**facts, image=image)
-    assert thresholds(calibration) == {"threshold at 1 % false accepts": 0.3}
-    assert calibrated("a", calibration) == [
+    assert thresholds(CALIBRATION) == {"threshold at 1 % false accepts": 0.3}
+    assert calibrated("a", CALIBRATION) == [
         "a, two images: cosine distance 0.300 (0.280 to 0.330) for 1 % false accepts; on 40 other people of market1501 "
         "1.2 % false accepts (0.5 to 2 %) and 10 % false rejects (5 to 20 %)."
     ]
-    calibration.metric = "euclidean"
-    assert thresholds(calibration) == {}
+    assert thresholds(replace(CALIBRATION, metric="euclidean")) == {}
     assert calibrated("a", None) == []
+
+
+def test_a_calibrated_encoder_is_still_the_one_that_was_measured(runs: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(runs / "b", tmp_path / "b"))
+    assert not is_outdated(run, read(run))
+    write_calibration(run / "encoder.safetensors", KEY, CALIBRATION)
+    assert load_encoder(run).header.calibration == CALIBRATION
+    assert not is_outdated(run, read(run))
+    shutil.copy(runs / "a" / "encoder.safetensors", run / "encoder.safetensors")
+    assert is_outdated(run, read(run))

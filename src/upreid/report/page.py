@@ -15,7 +15,7 @@ from upreid import __version__
 from upreid.commands.table import RetrievalResult, headings, notes, read
 from upreid.config.commands import OptionalSet, ReportConfig
 from upreid.errors import InputError, UpreidError
-from upreid.models.encoder import ENCODER_FILE
+from upreid.models.encoder import ENCODER_FILE, encoder_sha256
 from upreid.report.curves import charts_of
 from upreid.report.people import SeenSet, named_sets, see
 from upreid.report.runs import ReportedRun, differing_settings, read_runs
@@ -25,7 +25,7 @@ from upreid.runtime.compute import Compute, settle
 from upreid.runtime.console import say
 from upreid.runtime.faults import machine_faults
 from upreid.runtime.figures import require_pages
-from upreid.runtime.files import check_target, sha256, write_text
+from upreid.runtime.files import check_target, write_text
 from upreid.runtime.pages import is_page, render
 
 
@@ -116,7 +116,7 @@ def result_tables(runs: Sequence[ReportedRun], remarks: list[str]) -> list[dict[
 def is_outdated(folder: Path, result: RetrievalResult) -> bool:
     """Return whether a result was made with another encoder than the one in the folder of its run."""
     made_with, encoder = result.protocol.get("encoder_sha256"), folder / ENCODER_FILE
-    return made_with is not None and encoder.is_file() and sha256(encoder) != made_with
+    return made_with is not None and encoder.is_file() and encoder_sha256(encoder) != made_with
 
 
 def seen_sets(

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.dataset import read_input
 from upreid.errors import InputError
+from upreid.models.calibration import Calibration
 from upreid.models.encoder import Encoder, load_encoder
 from upreid.report.activation import SMALL, Picture, activations
 from upreid.report.runs import ReportedRun
@@ -84,7 +84,7 @@ def see(runs: Sequence[ReportedRun], name: str, root: Path, compute: Compute, *,
         groups=best_and_worst(part.query, part.gallery, ranked, count=count, largest=SMALL),
         labels={run.name: run.name if len(runs) > 1 else "" for run in runs},
         distances=[distance_chart(run, *encoded[run.name], labels, encoders[run.name]) for run in runs],
-        calibrations=[words for run, one in encoders.items() for words in calibrated(run, calibration_of(one))],
+        calibrations=[words for run, one in encoders.items() for words in calibrated(run, one.header.calibration)],
         lit=lit_people(part, encoders),
     )
 
@@ -156,7 +156,7 @@ def distance_chart(
         x_label="cosine distance",
         note=f"percent of the pairs; {overlap(same, other):.1f} % of those of two people are nearer than the median of one",
         lines=lines,
-        marks=thresholds(calibration_of(encoder)),
+        marks=thresholds(encoder.header.calibration),
         from_zero=True,
     )
 
@@ -167,19 +167,14 @@ def overlap(same: np.ndarray, other: np.ndarray) -> float:
     return 100 * float(other[:median].sum()) / max(float(other.sum()), 1.0)
 
 
-def calibration_of(encoder: Encoder) -> Any:
-    """Return the calibration that `upreid calibrate` wrote into an encoder's header; None where there is none."""
-    return getattr(encoder.header, "calibration", None)
-
-
-def thresholds(calibration: Any) -> dict[str, float]:
+def thresholds(calibration: Calibration | None) -> dict[str, float]:
     """Return the threshold of a calibration by its label, where it is a cosine distance of two images."""
     if calibration is None or calibration.metric != "cosine":
         return {}
     return {f"threshold at {100 * calibration.false_accept:g} % false accepts": calibration.image.distance}
 
 
-def calibrated(name: str, calibration: Any) -> list[str]:
+def calibrated(name: str, calibration: Calibration | None) -> list[str]:
     """Say what the thresholds of a calibration are, and what they do to people who were kept apart."""
     if calibration is None:
         return []
@@ -187,13 +182,14 @@ def calibrated(name: str, calibration: Any) -> list[str]:
         f"{100 * calibration.false_accept:g} %",
         f"{calibration.test_people} other people of {calibration.data}",
     )
-    found = {kind: one for kind in ("image", "tracklet") if (one := getattr(calibration, kind)) is not None}
+    kinds = {"image": calibration.image, "tracklet": calibration.tracklet}
     return [
         f"{name}, two {kind}s: {calibration.metric} distance {one.distance:.3f} ({one.interval[0]:.3f} to {one.interval[1]:.3f}) "
         f"for {wanted} false accepts; on {others} {100 * one.false_accept:.2g} % false accepts "
         f"({between(one.false_accept_interval)}) and {100 * one.false_reject:.2g} % false rejects "
         f"({between(one.false_reject_interval)})."
-        for kind, one in found.items()
+        for kind, one in kinds.items()
+        if one is not None
     ]
 
 
