@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 from safetensors import safe_open
 from torch.nn import functional as F
 
@@ -63,7 +64,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     return lines[0]
 
 
-@pytest.mark.parametrize("suffix", ["safetensors", "npz"])
+@pytest.mark.parametrize("suffix", ["safetensors", "npz", "parquet"])
 def test_the_file_holds_the_features_of_the_python_interface(
     suffix: str, encoder: Path, pictures: Path, tmp_path: Path
 ) -> None:
@@ -81,7 +82,11 @@ def test_other_programs_read_the_file_too(encoder: Path, pictures: Path, tmp_pat
         names = bytes(file.get_tensor("names")).decode().split("\0")
         assert file.get_tensor("features").shape[0] == len(names) == 32
     with np.load(extracted(encoder, pictures, tmp_path / "a.npz"), allow_pickle=False) as table:
-        assert table["features"].shape[0] == 32
+        features = table["features"]
+        assert features.shape[0] == 32
+    rows = parquet.read_table(extracted(encoder, pictures, tmp_path / "a.parquet")).to_pylist()
+    assert [row["name"] for row in rows] == names
+    assert np.array_equal(np.array([row["feature"] for row in rows], dtype=np.float32), features)
 
 
 def test_an_interrupted_extraction_goes_on_to_the_same_bytes(
@@ -189,12 +194,15 @@ def test_two_ranks_write_the_bytes_of_one_process(encoder: Path, pictures: Path,
     k=st.integers(1, 12),
     block=st.integers(1, 9),
     metric=st.sampled_from(["cosine", "euclidean"]),
+    engine=st.sampled_from(["torch", "faiss"]),
 )
-def test_the_search_is_exact_whatever_the_blocks(seed: int, size: int, k: int, block: int, metric: str) -> None:
+def test_the_search_is_exact_whatever_the_blocks_and_the_engine(
+    seed: int, size: int, k: int, block: int, metric: str, engine: str
+) -> None:
     numbers = torch.Generator().manual_seed(seed)
     query, gallery = (torch.randn(n, 3, generator=numbers) for n in (4, size))
     gallery = torch.cat([gallery, gallery[:2]])  # equals
-    found = search(query, gallery, k=k, metric=metric, block=block)
+    found = search(query, gallery, k=k, metric=metric, block=block, engine=engine)
     for row, one in enumerate(query):
         if metric == "cosine":
             distances = [float(1 - F.cosine_similarity(one, other, dim=0)) for other in gallery]
@@ -205,6 +213,18 @@ def test_the_search_is_exact_whatever_the_blocks(seed: int, size: int, k: int, b
         chosen = [distances[place] for place in found.places[row].tolist()]
         np.testing.assert_allclose(chosen, expected, atol=1e-5)
         assert len(set(found.places[row].tolist())) == len(expected)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_faiss_finds_the_same_entries_in_the_same_order(metric: str) -> None:
+    numbers = torch.Generator().manual_seed(0)
+    gallery = torch.randn(3000, 64, generator=numbers) + 3
+    gallery[1500:1510] = gallery[7]  # equals come in the gallery's order
+    query = torch.cat([gallery[7:8], torch.randn(300, 64, generator=numbers) + 3])
+    ours, theirs = (search(query, gallery, k=20, metric=metric, engine=engine) for engine in ("torch", "faiss"))
+    assert ours.places[0, :11].tolist() == [7, *range(1500, 1510)]
+    assert torch.equal(ours.places, theirs.places)
+    torch.testing.assert_close(ours.distances, theirs.distances, atol=2e-3 if metric == "euclidean" else 1e-6, rtol=0)
 
 
 def test_a_picture_finds_itself_first_and_the_page_shows_it(
@@ -269,4 +289,34 @@ def test_bad_searches_are_refused_in_one_line(
     assert "none.png" in error_of(capsys, "search", file, tmp_path / "none.png", "--encoder", encoder)
     assert "upreid extract" in error_of(capsys, "search", tmp_path / "no.npz", picture, "--encoder", encoder)
     assert "no feature file" in error_of(capsys, "search", encoder, picture, "--encoder", encoder)
-    assert ".safetensors or .npz" in error_of(capsys, "extract", encoder, pictures, tmp_path / "features.pt")
+    assert ".safetensors or .npz or .parquet" in error_of(
+        capsys, "extract", encoder, pictures, tmp_path / "features.pt"
+    )
+
+
+def test_damaged_and_strange_tables_are_refused_in_one_line(
+    encoder: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = pictures / "0000.png"
+    whole = extracted(encoder, pictures, tmp_path / "features.parquet")
+    (tmp_path / "short.parquet").write_bytes(whole.read_bytes()[:-40])
+    parquet.write_table(parquet.read_table(whole).replace_schema_metadata({}), tmp_path / "strange.parquet")
+    parquet.write_table(parquet.read_table(whole).rename_columns(["a", "b"]), tmp_path / "columns.parquet")
+    for name in ("short", "strange", "columns"):
+        said = error_of(capsys, "search", tmp_path / f"{name}.parquet", picture, "--encoder", encoder)
+        assert "is no feature file of upreid, or is damaged" in said
+
+
+def test_a_missing_extra_is_named_before_anything_is_read(
+    encoder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import importlib.util
+
+    kept = importlib.util.find_spec
+    missing = ("faiss", "pyarrow")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in missing else kept(name, *rest))
+    said = error_of(capsys, "extract", encoder, pictures, tmp_path / "features.parquet")
+    assert "pip install 'upreid[parquet]'" in said
+    nothing = tmp_path / "none.safetensors"
+    said = error_of(capsys, "search", nothing, pictures, "--encoder", encoder, "--engine", "faiss")
+    assert "pip install 'upreid[faiss]'" in said

@@ -16,7 +16,7 @@ from upreid.inference import ImageEncoder, extract, load_encoder
 from upreid.retrieval.feature_file import FeatureFacts, FeatureFile, read_features
 from upreid.retrieval.inputs import as_feature_pair
 from upreid.retrieval.ranked_page import thumbnail
-from upreid.retrieval.search import Nearest, search
+from upreid.retrieval.search import Nearest, require_faiss, search
 from upreid.runtime.compute import settle
 from upreid.runtime.console import say
 from upreid.runtime.figures import require_pages
@@ -26,6 +26,8 @@ from upreid.runtime.pages import is_page, render
 
 def run(config: SearchConfig) -> None:
     """Search, print, and save where `out` and `page` say."""
+    if config.engine == "faiss":
+        require_faiss()
     if config.out:
         check_target(config.out, "--out", json_with("queries"))
     if config.page:
@@ -46,7 +48,7 @@ def run(config: SearchConfig) -> None:
     how = {"flip": facts.flip, "neck": "before" if facts.neck == "before" else "after"}
     query = extract(encoder, records, workers=compute.workers, quiet=True, **how).features
     as_feature_pair(query, gallery.features, metric=config.metric)  # refuses what cannot be compared
-    found = search(query, gallery.features, k=config.top, metric=config.metric)
+    found = search(query, gallery.features, k=config.top, metric=config.metric, engine=config.engine)
     result = result_of(config, gallery, records, found, threshold_of(config, encoder, facts, len(gallery.names)))
     text = json.dumps(result, indent=2)
     print(text)

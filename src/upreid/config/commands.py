@@ -194,7 +194,7 @@ class ExtractConfig(ComputeConfig):
     source: Path
     """Folder of images, an lmdb, tar archives, or a packed set."""
     out: Path
-    """File for the features; its name ends in .safetensors or .npz."""
+    """File for the features; its name ends in .safetensors, .npz or .parquet."""
     batch: Count = 128
     """Number of images in a forward pass."""
     flip: bool = False
@@ -219,6 +219,8 @@ class SearchConfig(ComputeConfig):
     """Number of entries to list for each query."""
     metric: Literal["cosine", "euclidean"] = "cosine"
     """Distance between features: cosine or Euclidean."""
+    engine: Literal["torch", "faiss"] = "torch"
+    """Engine of the search, which is exact with both: torch, or faiss (pip install 'upreid[faiss]')."""
     threshold: NotNegative | None = None
     """Largest distance of an entry that counts; a query without any is said not to be here. By default that of the encoder's
     calibration, where it has one."""

@@ -1,9 +1,11 @@
 """Features at rest: the features of a source's images, their names, and how they were made, in one file.
 
 A `.safetensors` file holds `features` [images, dim] and `names` (UTF-8, with a zero byte between two of them); a `.npz` file
-holds the same two arrays. The facts are JSON, in the header or under `facts`.
+holds the same two arrays. A `.parquet` file holds a row for each image, its `name` and its `feature`. The facts are JSON, in the
+header or under `facts`.
 """
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +25,7 @@ from upreid.runtime.files import write_aside
 from upreid.types import Preprocess
 
 KEY = "upreid.features"
-SUFFIXES = (".safetensors", ".npz")
+SUFFIXES = (".safetensors", ".npz", ".parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +74,13 @@ class FeatureFile:
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a name that says no form."""
+    """Refuse a name that says no form, or one that needs a package that is not installed."""
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: the name must end in {' or '.join(SUFFIXES)}, which says the form of the file")
+    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise InputError(
+            f"{path}: parquet needs pyarrow; install it (pip install 'upreid[parquet]'), or give .safetensors"
+        )
 
 
 def save_features(path: Path, file: FeatureFile) -> None:
@@ -86,6 +92,8 @@ def save_features(path: Path, file: FeatureFile) -> None:
         if path.suffix == ".npz":
             with aside.open("wb") as stream:
                 np.savez(stream, features=file.features.numpy(), names=names, facts=np.array(facts))
+        elif path.suffix == ".parquet":
+            save_parquet(aside, file, facts)
         else:
             tensors = {"features": file.features.contiguous(), "names": torch.from_numpy(names.copy())}
             save_file(tensors, aside, metadata={KEY: facts})
@@ -95,8 +103,11 @@ def read_features(path: Path) -> FeatureFile:
     """Read a feature file; InputError where there is none, DataError where it is damaged or something else."""
     if not path.is_file():
         raise InputError(f"no feature file {path}; make one with: upreid extract ENCODER SOURCE {path}")
+    if path.suffix == ".parquet":
+        check_suffix(path)
+    contents = {".npz": contents_of_npz, ".parquet": contents_of_parquet}.get(path.suffix, contents_of_safetensors)
     try:
-        features, names, facts = (contents_of_npz if path.suffix == ".npz" else contents_of_safetensors)(path)
+        features, names, facts = contents(path)
         known = FeatureFacts(**{name: tuple_of(value) for name, value in json.loads(facts).items()})
     except (SafetensorError, BadZipFile, OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -119,6 +130,35 @@ def contents_of_npz(path: Path) -> tuple[Tensor, np.ndarray, str]:
     """Return features, names as bytes, and facts as JSON; nothing in the file is unpickled."""
     with np.load(path, allow_pickle=False) as file:
         return torch.from_numpy(file["features"]).float(), file["names"], str(file["facts"])
+
+
+def save_parquet(path: Path, file: FeatureFile, facts: str) -> None:
+    """Write a table with a row for each image; InputError for a name that is not UTF-8, which parquet cannot hold."""
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        names = pyarrow.array(file.names, type=pyarrow.string())
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"a name is not UTF-8 ({error.object!a}), which parquet cannot hold; give .safetensors"
+        ) from error
+    values = pyarrow.array(file.features.flatten().numpy())
+    features = pyarrow.FixedSizeListArray.from_arrays(values, file.features.shape[1])
+    table = pyarrow.table({"name": names, "feature": features}).replace_schema_metadata({KEY: facts})
+    parquet.write_table(table, path)
+
+
+def contents_of_parquet(path: Path) -> tuple[Tensor, np.ndarray, str]:
+    """Return features, names as bytes, and facts as JSON."""
+    from pyarrow import parquet
+
+    table = parquet.read_table(path, memory_map=False)
+    column = table["feature"].combine_chunks()
+    features = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
+    names = "\0".join(table["name"].to_pylist()).encode()
+    facts = (table.schema.metadata or {})[KEY.encode()].decode()
+    return torch.tensor(features).float(), np.frombuffer(names, dtype=np.uint8), facts
 
 
 def tuple_of(value: Any) -> Any:
