@@ -20,7 +20,7 @@ ROOT = HERE.parent
 NAVIGATION: dict[str, list[str]] = {
     "": ["index", "tutorial", "concepts"],
     "Pre-train and adapt": ["sources", "recipes", "own-ablation", "without-labels", "datasets"],
-    "Use an encoder": ["search", "threshold", "trackers", "weights", "report"],
+    "Use an encoder": ["search", "threshold", "trackers", "weights", "report", "watch"],
     "Reference": ["commands", "python", "new-method", "contributing"],
     "Evidence": ["reproduction", "results", "stand-in", "paper", "performance", "reliability"],
     "Responsibility": ["use-with-care"],

@@ -26,7 +26,7 @@ RUN_ELSEWHERE = {
     page
     for path in Path(__file__).parent.rglob("test_*.py")
     for page in re.findall(r'commands_of\("([\w-]+)\.md"\)', path.read_text())
-} | {"own-ablation"}  # tests/study/test_own_data.py
+} | {"own-ablation", "without-labels"}  # tests/study/test_own_data.py, tests/test_adapt.py
 
 WORLD = "--identities 10 --seed 1 --height 64 --width 32 --workers 1"
 ALONE = "--train.device cpu --train.threads 1 --train.workers 0"
@@ -148,6 +148,8 @@ def run(words: list[str]) -> int:
         return main([*words[:-1], str(ROOT / words[-1])]) if is_kept else 0
     if "--resume" in words:
         return main(words)
+    if name == "calibrate" and "--data.root" in words:
+        words[words.index("--data.root") + 1] = "many"
     for option, value in INSTEAD.items():
         if option in words:
             words[words.index(option) + 1] = value
