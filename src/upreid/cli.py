@@ -85,7 +85,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "export": Command(
         "commands.export",
-        "commands:ExportConfig",
+        "interchange:ExportConfig",
         ("encoder", "out"),
         {"ENCODER OUT.onnx --for PROGRAM": "write an encoder as an ONNX file that a tracker loads"},
     ),
@@ -97,13 +97,13 @@ COMMANDS: dict[str, Command] = {
     ),
     "extract": Command(
         "commands.extract",
-        "commands:ExtractConfig",
+        "interchange:ExtractConfig",
         ("encoder", "source", "out"),
         {"ENCODER SOURCE OUT": "write the features of the images of any source, with their names"},
     ),
     "search": Command(
         "commands.search",
-        "commands:SearchConfig",
+        "interchange:SearchConfig",
         ("features", "query"),
         {"FEATURES QUERY...": "find the images that are nearest to some others"},
     ),
@@ -127,7 +127,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "convert": Command(
         "commands.convert",
-        "commands:ConvertConfig",
+        "interchange:ConvertConfig",
         ("src", "out"),
         {"IN OUT": "read the weights of another program, or write them for one (--to)"},
     ),

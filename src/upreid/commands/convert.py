@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from upreid.config.commands import ConvertConfig
+from upreid.config.interchange import ConvertConfig
 from upreid.errors import InputError
 from upreid.models.encoder import Encoder, encoder_file, fit_to_header, is_encoder_file, load_encoder, save_encoder
 from upreid.models.foreign import Choices, make_encoder, read_checkpoint

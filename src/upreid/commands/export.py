@@ -1,6 +1,6 @@
 """`upreid export`: an encoder as a file that another program loads, and how far its features are from ours."""
 
-from upreid.config.commands import ExportConfig
+from upreid.config.interchange import ExportConfig
 from upreid.models.encoder import load_encoder
 from upreid.models.exported import (
     CONTRACTS,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from upreid.config.commands import ExtractConfig
+from upreid.config.interchange import ExtractConfig
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source, SourcePart
 from upreid.errors import DataError, InputError

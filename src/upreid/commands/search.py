@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from upreid.config.commands import SearchConfig
+from upreid.config.interchange import SearchConfig
 from upreid.data.records import Record
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source
