@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.metrics import adjusted_rand_score, silhouette_samples
 
-from upreid.errors import InputError, RunError
+from upreid.errors import InputError
 from upreid.retrieval import cluster_report
 from upreid.retrieval.cluster_report import agreement, check_clusters, cluster_line
 from upreid.retrieval.clustering import cluster, dbscan
@@ -172,7 +172,7 @@ def test_clusters_that_nothing_can_be_learnt_from_are_refused_with_what_to_try()
     ]
     for values, settings, people, words in cases:
         report = cluster(values, **NEAR | settings, quiet=True).report
-        with pytest.raises(RunError, match=words) as error:
+        with pytest.raises(InputError, match=words) as error:
             check_clusters(report, people_per_batch=people, prefix="--cluster.")
         assert "\n" not in str(error.value)
         far = report["neighbour_distances"]
@@ -183,7 +183,7 @@ def test_clusters_that_nothing_can_be_learnt_from_are_refused_with_what_to_try()
 
 def test_the_distance_that_is_advised_against_outliers_makes_half_of_the_images_cores() -> None:
     features, _ = crowd(2, strangers=0)
-    with pytest.raises(RunError, match="try eps ") as error:
+    with pytest.raises(InputError, match="try eps ") as error:
         check_clusters(cluster(features, eps=0.02, **NEAR, quiet=True).report)
     better = float(str(error.value).rpartition(" ")[2])
     report = cluster(features, eps=better, **NEAR, quiet=True).report

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from upreid.errors import InputError, RunError
+from upreid.errors import InputError
 from upreid.retrieval.jaccard import sharing_pairs
 from upreid.retrieval.ranking import IntArray
 
@@ -133,7 +133,7 @@ def cluster_line(report: dict[str, Any]) -> str:
 def check_clusters(report: dict[str, Any], *, people_per_batch: int = 2, prefix: str = "") -> None:
     """Refuse clusters that nothing can be learnt from; `prefix`: what stands before the names of settings that a user writes.
 
-    Raises RunError where there is no cluster, where one holds half of all images, where nearly everything is an outlier, and
+    Raises InputError where there is no cluster, where one holds half of all images, where nearly everything is an outlier, and
     where there are fewer clusters than people in a batch. The line says what was found and what to try.
     """
     clusters, outliers, largest = (report[name] for name in ("clusters", "outlier_share", "largest_share"))
@@ -150,7 +150,7 @@ def check_clusters(report: dict[str, Any], *, people_per_batch: int = 2, prefix:
     else:
         return
     far = report["neighbour_distances"]
-    raise RunError(
+    raise InputError(
         f"{what}: {prefix}eps {report['eps']:g} leaves {outliers:.1%} of {report['images']} images as outliers; "
         f"{report['min_samples']} images (itself included) lie within Jaccard distance {far['10']:.2f} of 10 % of the images, "
         f"{far['50']:.2f} of 50 % and {far['90']:.2f} of 90 %; {advice}"

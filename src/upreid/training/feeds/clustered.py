@@ -130,7 +130,7 @@ class ClusteredFeed:
             )
 
     def regroup(self, epoch: int) -> None:
-        """Encode the images, cluster them, and tell the method; RunError where nothing can be learnt from the clusters."""
+        """Encode the images, cluster them, and tell the method; InputError where nothing can be learnt from the clusters."""
         phases = dict[str, dict[str, float]]()
         with measured(phases, "features"):
             features = F.normalize(self.features())

@@ -1,0 +1,105 @@
+"""Adaptation in processes of its own: killed at random moments, on two ranks, and every recipe on the layout that it is for."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from upreid.cli import main
+from upreid.config.command_line import parse_training
+from upreid.config.recipe import recipe_names
+from upreid.data.settings import UNLABELLED
+
+pytestmark = pytest.mark.slow
+
+SMALL = ["--random.channels", "8", "--random.height", "32", "--random.width", "16", "--input.pad", "2"]
+SMALL += ["--train.identities", "4", "--train.images", "4"]
+LOOSE = ["--cluster.eps", "0.4", "--cluster.min-samples", "2", "--cluster.k1", "8", "--cluster.k2", "2"]
+ALONE = ["--train.device", "cpu", "--train.threads", "1", "--train.workers", "0"]
+KILLS = 10
+SYNTH = ["--identities", "24", "--seed", "1", "--height", "32", "--width", "16", "--workers", "1"]
+
+
+def begin(corpus: Path, out: Path, *flags: str) -> list[str]:
+    data = ["--init", "random", "--data.name", "market1501", "--data.root", str(corpus), "--out", str(out)]
+    return ["adapt", "laptop-usl", *data, *SMALL, *LOOSE, *ALONE, *flags]
+
+
+def command(words: list[str], ranks: int = 1) -> list[str]:
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "-m"] if ranks > 1 else []
+    return [sys.executable, "-m", *launcher, "upreid", *words]
+
+
+def finish(words: list[str], ranks: int = 1) -> None:
+    done = subprocess.run(command(words, ranks), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("corpus")
+    finish(["synth", str(out), *SYNTH])
+    return out / "market1501"
+
+
+def starts(out: Path) -> int:
+    """Count how often a run has come to its steps."""
+    log = out / "logs" / "adapt.log"
+    return log.read_text().count("resuming is bit-exact") if log.exists() else 0
+
+
+def kill_at_a_random_moment(words: list[str], out: Path, chance: random.Random) -> None:
+    """Start, wait until the run is at its features, clusters and steps, and kill it a little later."""
+    before = starts(out)
+    process = subprocess.Popen(command(words), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while starts(out) == before and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(chance.uniform(0, 0.8))
+    assert process.poll() is None, "it ended before it could be killed"
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
+    long = ["--train.iterations", "8", "--train.epochs", "30", "--train.save-every", "3"]
+    finish(begin(corpus, tmp_path / "whole", *long))
+    chance, part = random.Random(1), tmp_path / "part"
+    for _ in range(KILLS):
+        is_begun = (part / "config.json").exists()
+        words = ["adapt", "--resume", str(part)] if is_begun else begin(corpus, part, *long)
+        kill_at_a_random_moment(words, part, chance)
+    finish(["adapt", "--resume", str(part)])
+    for name in ("encoder.safetensors", "retrieval.json"):
+        assert (part / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.ranks
+def test_two_ranks_compute_what_one_process_does_with_the_same_batchnorm_groups(corpus: Path, tmp_path: Path) -> None:
+    short = ["--train.iterations", "4", "--train.epochs", "2", "--train.no-auto-precision"]
+    for ranks in (1, 2):
+        finish(begin(corpus, tmp_path / str(ranks), *short), ranks)
+    rows = [[json.loads(row) for row in (tmp_path / name / "metrics.jsonl").read_text().splitlines()] for name in ("1", "2")]
+    ours, theirs = ([row["cluster"] for row in some if "cluster" in row] for some in rows)
+    assert len(ours) == 8
+    assert theirs == pytest.approx(ours, rel=1e-3)
+    found = [[row["clusters"]["clusters"] for row in some if "clusters" in row] for some in rows]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("recipe", recipe_names("adapt"))
+def test_every_recipe_starts_on_its_layout(recipe: str, tmp_path: Path) -> None:
+    words = ["adapt", recipe, "--init", "random", "--out", str(tmp_path / "run")]
+    name = parse_training("adapt", [*words[1:], "--data.root", "x"]).data.name  # pyright: ignore[reportAttributeAccessIssue]
+    layout = "market1501" if name == UNLABELLED else name.removesuffix("-trainval")
+    assert main(["synth", str(tmp_path / "corpus"), *SYNTH, "--layout", layout]) == 0
+    root = tmp_path / "corpus" / ("wild" if name == UNLABELLED else layout)
+    network = ["--random.backbone", "resnet18", "--input.height", "32", "--input.width", "16"]
+    flags = [*network, *SMALL, *LOOSE, *ALONE, "--train.steps", "2", "--data.root", str(root)]
+    assert main([*words, *flags]) == 0
+    assert (tmp_path / "run" / "retrieval.json").exists() == (name != UNLABELLED)
