@@ -84,7 +84,9 @@ def test_two_ranks_compute_what_one_process_does_with_the_same_batchnorm_groups(
     short = ["--train.iterations", "4", "--train.epochs", "2", "--train.no-auto-precision"]
     for ranks in (1, 2):
         finish(begin(corpus, tmp_path / str(ranks), *short), ranks)
-    rows = [[json.loads(row) for row in (tmp_path / name / "metrics.jsonl").read_text().splitlines()] for name in ("1", "2")]
+    rows = [
+        [json.loads(row) for row in (tmp_path / name / "metrics.jsonl").read_text().splitlines()] for name in ("1", "2")
+    ]
     ours, theirs = ([row["cluster"] for row in some if "cluster" in row] for some in rows)
     assert len(ours) == 8
     assert theirs == pytest.approx(ours, rel=1e-3)
