@@ -335,7 +335,12 @@ def test_the_page_shows_both_histograms_and_needs_nothing_else(calibrate: Calibr
         assert sum(bars["two_people"]) == details["pairs_of_two_people"]
         assert len(bars["distance"]) == len(bars["one_person"]) + 1
     text = page.read_text()
-    assert text.count("<svg") == text.count('role="img" aria-label="') == 4
+    assert text.count('<svg class="chart"') == text.count('role="img" aria-label="') == 4
+    assert text.count("<svg") == 4 + text.count('aria-hidden="true"')
+    of_test = result["details"]["image"]["test"]
+    for name in ("one person", "two people"):
+        assert f"{of_test['pairs_of_' + name.replace(' ', '_')]:,} pairs of {name}" in text
+    assert f"threshold at {result['calibration']['image']['distance']:.3g}" in text
     assert f"{result['calibration']['image']['distance']:.4f}" in text
     assert not any(word in text for word in ("http:", "https:", "<script", "nan"))
     page.write_text("mine")

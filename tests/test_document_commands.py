@@ -26,7 +26,7 @@ RUN_ELSEWHERE = {
     page
     for path in Path(__file__).parent.rglob("test_*.py")
     for page in re.findall(r'commands_of\("([\w-]+)\.md"\)', path.read_text())
-} | {"own-ablation", "without-labels"}  # tests/study/test_own_data.py, tests/test_adapt.py
+} | {"own-ablation"}  # tests/study/test_own_data.py
 
 WORLD = "--identities 10 --seed 1 --height 64 --width 32 --workers 1"
 ALONE = "--train.device cpu --train.threads 1 --train.workers 0"
@@ -36,6 +36,8 @@ SMALL = {
     "pack": "--workers 1",
     "pretrain": "--contrast.queue 16 --train.batch 8 --train.steps 2 --optim.warmup-epochs 0 " + ALONE,
     "finetune": "--train.identities 2 --train.images 4 --train.steps 2 --input.height 96 --input.width 32 " + ALONE,
+    "adapt": "--train.identities 2 --train.images 4 --train.bn-groups 2 --train.steps 2 --cluster.eps 0.4 "
+    "--cluster.min-samples 2 --cluster.k1 8 --cluster.k2 2 " + ALONE,
     "evaluate": COMPUTE,
     "transfer": COMPUTE,
     "extract": COMPUTE,
@@ -73,7 +75,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert main(["synth", str(corpus), *WORLD.split()]) == 0
     for layout in ("cuhk03-np-labeled", "msmt17-v2", "personx"):
         assert main(["synth", str(folder / "data"), *WORLD.split(), "--layout", layout]) == 0
-    shutil.copytree(corpus / "market1501", folder / "data" / "market1501")
+    for place in (folder / "data", folder / "demo" / "corpus"):
+        shutil.copytree(corpus / "market1501", place / "market1501")
+    shutil.copytree(folder / "data" / "personx", corpus / "personx")
     paint_people(folder / "many", 44)
     for name in ("crops", "lup"):
         shutil.copytree(corpus / "wild", folder / name)
@@ -89,7 +93,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert (
         main(["pretrain", "moco-laptop", "--data.root", str(folder / "crops"), "--out", str(runs / "a"), *small]) == 0
     )
-    shutil.copytree(runs / "a", runs / "mine")
+    for copy in (runs / "mine", folder / "demo" / "runs" / "upreid"):
+        shutil.copytree(runs / "a", copy)
     market = ["--data.name", "market1501", "--data.root", str(corpus / "market1501"), "--init", str(runs / "a")]
     assert main(["finetune", "laptop-bot", *market, "--out", str(runs / "b"), *SMALL["finetune"].split()]) == 0
     return folder

@@ -13,7 +13,7 @@ from upreid.commands.calibration_sets import calibration_set
 from upreid.config.calibrate import CalibrateConfig
 from upreid.errors import InputError, RunError
 from upreid.inference import load_encoder
-from upreid.models.calibration import Calibration, Threshold
+from upreid.models.calibration import Calibration, Threshold, percent, percents
 from upreid.models.encoder import MODEL_FILE, Encoder, calibrate_file, encoder_file, encoder_sha256
 from upreid.models.foreign.folder import is_model_folder, tell_folder
 from upreid.retrieval.calibration import (
@@ -182,16 +182,6 @@ def sentences(calibration: Calibration, result: dict[str, Any]) -> list[str]:
         "images have one of somebody else within the threshold; for large galleries calibrate with a lower --false-accept"
     )
     return said
-
-
-def percent(share: float) -> str:
-    """Write a share in percent."""
-    return f"{100 * share:.3g} %"
-
-
-def percents(shares: Sequence[float]) -> str:
-    """Write an interval of shares in percent."""
-    return " to ".join(f"{100 * share:.3g}" for share in shares) + " %"
 
 
 def between(distances: Sequence[float]) -> str:

@@ -58,6 +58,16 @@ class Calibration:
     """Threshold for the means over two tracklets."""
 
 
+def percent(share: float) -> str:
+    """Write a rate in percent."""
+    return f"{100 * share:.3g} %"
+
+
+def percents(shares: tuple[float, float]) -> str:
+    """Write an interval of rates in percent."""
+    return " to ".join(f"{100 * share:.3g}" for share in shares) + " %"
+
+
 def calibration_from(values: dict[str, Any]) -> Calibration:
     """Build a calibration from JSON, whose fields were checked."""
     found: dict[str, Any] = {name: threshold_from(values[name]) for name in ("image", "tracklet") if values.get(name)}

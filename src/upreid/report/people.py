@@ -12,7 +12,7 @@ from torch import Tensor
 from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.dataset import read_input
 from upreid.errors import InputError
-from upreid.models.calibration import Calibration
+from upreid.models.calibration import Calibration, percent, percents
 from upreid.models.encoder import Encoder, load_encoder
 from upreid.report.activation import SMALL, Picture, activations
 from upreid.report.runs import ReportedRun
@@ -185,17 +185,12 @@ def calibrated(name: str, calibration: Calibration | None) -> list[str]:
     kinds = {"image": calibration.image, "tracklet": calibration.tracklet}
     return [
         f"{name}, two {kind}s: {calibration.metric} distance {one.distance:.3f} ({one.interval[0]:.3f} to {one.interval[1]:.3f}) "
-        f"for {wanted} false accepts; on {others} {100 * one.false_accept:.2g} % false accepts "
-        f"({between(one.false_accept_interval)}) and {100 * one.false_reject:.2g} % false rejects "
-        f"({between(one.false_reject_interval)})."
+        f"for {wanted} false accepts; on {others} {percent(one.false_accept)} false accepts "
+        f"({percents(one.false_accept_interval)}) and {percent(one.false_reject)} false rejects "
+        f"({percents(one.false_reject_interval)})."
         for kind, one in kinds.items()
         if one is not None
     ]
-
-
-def between(shares: tuple[float, float]) -> str:
-    """Write an interval of shares in percent."""
-    return " to ".join(f"{100 * share:.2g}" for share in shares) + " %"
 
 
 def named_sets(

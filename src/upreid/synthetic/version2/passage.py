@@ -30,7 +30,7 @@ class Passage:
     pace: float
     """Radians of gait from one frame to the next."""
     place: float
-    """Where the person is seen, as a share of the view's width."""
+    """Place at which the person is seen, as a share of the view's width."""
     step: float
     """What is added to the place from one frame to the next, in widths of a picture."""
     size: float
