@@ -6,8 +6,6 @@ from upreid.runtime.charts import Chart, Line, histogram
 from upreid.runtime.pages import render
 
 KINDS = {"image": "Two images", "tracklet": "Means over two tracklets"}
-SIZE = {"width": 640, "height": 260}
-"""Size of a chart in its own units; it fits the page."""
 
 
 def calibration_page(result: dict[str, Any], *, encoder: str) -> str:
@@ -33,7 +31,6 @@ def charts(test: dict[str, Any], threshold: float, metric: str) -> list[Chart]:
         "x_label": f"{metric} distance",
         "marks": {"threshold": threshold},
         "from_zero": True,
-        **SIZE,
     }
     kinds = {"one_person": test["pairs_of_one_person"], "two_people": test["pairs_of_two_people"]}
     labels = {name: f"{count:,} pairs of {name.replace('_', ' ')}" for name, count in kinds.items()}
