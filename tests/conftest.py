@@ -1,6 +1,7 @@
 """What the tests share: pictures on disk, and processes that run our code."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,10 @@ from PIL import Image
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # before torch is imported: tests run side by side
     os.environ.setdefault(variable, "1")
+if (
+    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+):  # a job in the background of a script is deaf to Ctrl-C, as are its own
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -208,5 +208,6 @@ def reach() -> Any:
             if journal.exists() and journal.read_bytes().count(b"\n") >= steps:
                 return
             time.sleep(0.005)
+        assert child.is_over(), f"the run does not come to line {steps} of its journal"
 
     return wait
