@@ -141,14 +141,14 @@ def test_what_is_written_for_another_program_is_read_back_as_its_format_with_the
         (
             "torchvision",
             {"last_stride": 1},
-            "no loader would notice; the ways out for this encoder are upreid export (ONNX) and --to folder",
+            "no loader would notice; the ways out for this encoder are upreid export (ONNX) and upreid convert --to folder",
         ),
         ("torchvision", {"channels": 4}, "its base width is 4"),
         ("torchvision", {"backbone": "vit_tiny_patch16_224"}, "torchvision has no network that computes the same"),
         ("fast-reid", {}, "pool their stem without padding"),
         ("transreid", {}, "has no ReLU in its stem"),
         ("timm", {"backbone": "osnet_x0_25"}, "timm does not have it"),
-        ("timm", {"head": NECK}, "timm has no head like its bnneck (--without-head leaves it)"),
+        ("timm", {"head": NECK}, "timm has no head like its bnneck (upreid convert --without-head leaves it)"),
         ("reid", {"backbone": "vit_tiny_patch16_224"}, "its positions are those of 64x32"),
         (
             "transreid",
@@ -216,19 +216,6 @@ def test_a_model_folder_that_timm_cannot_hold_says_so_and_upreid_loads_it(tmp_pa
     same(encoder, load_encoder(tmp_path / "model"))
     with pytest.raises(Exception, match="architecture"):
         timm.create_model(f"local-dir:{tmp_path / 'model'}", pretrained=True)
-
-
-def test_the_folder_for_roboflow_s_reid_has_its_configuration_and_every_tensor(tmp_path):
-    from safetensors.torch import load_file
-
-    encoder = put(tmp_path / "encoder.safetensors")
-    assert convert(tmp_path / "encoder.safetensors", tmp_path / "reid", "--to", "reid") == 0
-    config = json.loads((tmp_path / "reid" / "reid_config.json").read_text())
-    assert config["architecture"] == "timm:resnet18"
-    assert config["preprocessing"]["input_size"] == [64, 32]
-    model = timm.create_model("resnet18", num_classes=0)
-    model.load_state_dict(load_file(tmp_path / "reid" / "weights.safetensors"))
-    same(encoder, model)
 
 
 class Client:

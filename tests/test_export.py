@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
+import timm
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -232,6 +234,13 @@ def test_the_graph_turns_what_is_given_into_what_the_encoder_wants(contract: Con
         ("a.onnx", ["--for", "program"], ["must end in .pt2 with --for program"]),
         ("a.onnx", ["--cameras", "mean"], ["embeds no cameras; leave it out"]),
         ("a.onnx", ["--for", "boxmo"], ["--for", "boxmo"]),
+        ("a.onnx", ["--for", "reid"], ["--for reid writes a folder"]),
+        ("a", ["--for", "reid", "--half", "--neck", "before"], ["--neck, --half: reid loads weights"]),
+        (
+            "a",
+            ["--for", "reid"],
+            ["resnet18 would be wrong in reid, because its base width is 8", "upreid export (ONNX)"],
+        ),
     ],
 )
 def test_a_bad_name_or_program_is_refused_in_one_line(
@@ -258,9 +267,10 @@ def test_every_command_of_the_page_about_trackers_runs(
     monkeypatch.chdir(tmp_path)
     Path("runs/mine").mkdir(parents=True)
     saved(Path("runs/mine")).rename("runs/mine/encoder.safetensors")
+    save_encoder(Path("lup.safetensors"), made(replace(RESNET, channels=None, last_stride=None)))
     assert main(["synth", "corpus", "--identities", "4", "--workers", "1"]) == 0
     lines = commands_of("trackers.md")
-    assert [words[0] for words in lines] == ["export"] * 4 + ["evaluate"]
+    assert [words[0] for words in lines] == ["export"] * 5 + ["evaluate"]
     for words in lines:  # some write over the file of the one before, which is upreid's
         assert main(words) == 0
 
@@ -272,6 +282,26 @@ def test_a_file_beside_the_model_that_is_somebody_elses_is_not_overwritten(
     assert main(["export", str(saved(tmp_path)), str(tmp_path / "a.onnx"), "--for", "boxmot"]) == 2
     assert "holds something else" in capsys.readouterr().err
     assert (tmp_path / "a.onnx.metadata.json").read_text() == "{}"
+
+
+def test_the_folder_for_roboflow_s_reid_is_the_one_that_convert_writes(tmp_path: Path) -> None:
+    path, folders = tmp_path / "encoder.safetensors", [tmp_path / "exported", tmp_path / "converted"]
+    save_encoder(path, encoder := made(replace(RESNET, channels=None, last_stride=2)))
+    assert main(["export", str(path), str(folders[0]), "--for", "reid"]) == 0
+    assert main(["convert", str(path), str(folders[1]), "--to", "reid"]) == 0
+    files = [{file.name: file.read_bytes() for file in folder.iterdir()} for folder in folders]
+    assert files[0] == files[1]
+    settings = json.loads(files[0]["reid_config.json"])
+    program, _, name = settings["architecture"].partition(":")
+    model = timm.create_model(name, num_classes=0)  # as reid makes it
+    assert program == "timm"
+    assert model.load_state_dict(safetensors.torch.load(files[0]["weights.safetensors"])) == ([], [])
+    given = {name: torch.tensor(settings["preprocessing"][name]).view(3, 1, 1) for name in ("mean", "std")}
+    frames = crops(3)
+    batch = torch.stack([shrunk(crop, tuple(settings["preprocessing"]["input_size"])) for crop in frames])
+    with torch.no_grad():
+        features = model.eval()((batch - given["mean"]) / given["std"])
+    torch.testing.assert_close(features, right(encoder, frames), rtol=1e-4, atol=1e-4)
 
 
 def test_a_missing_package_is_named(

@@ -1,6 +1,7 @@
-"""`upreid export`: an encoder as a file that another program loads, and how far its features are from ours."""
+"""`upreid export`: an encoder as what another program loads, and how far the features of a file are from ours."""
 
 from upreid.config.interchange import ExportConfig
+from upreid.errors import InputError
 from upreid.models.encoder import load_encoder
 from upreid.models.exported import (
     CONTRACTS,
@@ -11,12 +12,16 @@ from upreid.models.exported import (
     sidecar,
     write_exported,
 )
+from upreid.models.foreign.writing import write_for
 from upreid.runtime.console import say
 from upreid.runtime.files import check_target, json_with
 
 
 def run(config: ExportConfig) -> None:
     """Export, compare, and say what the program will give the file."""
+    if config.for_ == "reid":
+        export_folder(config)
+        return
     contract = CONTRACTS[config.for_]
     check_name(config.out, contract)
     check_target(config.out, "OUT", lambda content: "upreid" in content)
@@ -47,3 +52,22 @@ def run(config: ExportConfig) -> None:
     for batch, found in parity.items():
         print(f"{batch:>5}  {found['largest_difference']:18.2e}  {found['smallest_cosine']:15.7f}")
     say(f"written to {config.out}")
+
+
+def export_folder(config: ExportConfig) -> None:
+    """Write Roboflow's folder, as `upreid convert --to reid` does: weights and no graph, so nothing is to be compared."""
+    changes = {"--neck": config.neck, "--half": config.half, "--cameras mean": config.cameras == "mean"}
+    if given := [flag for flag, value in changes.items() if value]:
+        raise InputError(
+            f"{', '.join(given)}: reid loads weights and makes the network itself; leave it out with --for reid"
+        )
+    if config.out.suffix in (".onnx", ".pt2"):
+        raise InputError(f"{config.out}: --for reid writes a folder; give a name without {config.out.suffix}")
+    encoder = load_encoder(config.encoder)
+    write_for("reid", encoder, config.out)
+    header = encoder.header
+    say(
+        f"input {header.height}x{header.width}, {header.interpolation}, mean {header.mean}, std {header.std}: reid reads that"
+    )
+    say("output the backbone's, not scaled to unit length")
+    say(f"written to {config.out} (reid_config.json, weights.safetensors)")

@@ -48,18 +48,18 @@ class ConvertConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Export an encoder as one file for another program: weights inside, height and width fixed, the batch free."""
+    """Export an encoder for another program: one file with the weights inside and a fixed size of the input, or reid's folder."""
 
     encoder: Path
     """Encoder file that pretrain or finetune wrote, or the folder of a run or of a model."""
     out: Path
-    """File to write; its name ends in .onnx, or in .pt2 for a program."""
+    """File to write, whose name ends in .onnx, or in .pt2 for a program; for reid a folder."""
     for_: Annotated[
-        Literal["plain", "plain-normalised", "boxmot", "ultralytics", "program"], tyro.conf.arg(name="for")
+        Literal["plain", "plain-normalised", "boxmot", "ultralytics", "program", "reid"], tyro.conf.arg(name="for")
     ] = "plain"
-    """Program that is to load the file. It decides what the graph is given: plain and ultralytics give RGB from 0 to 1,
+    """Program that is to load the result. It decides what the graph is given: plain and ultralytics give RGB from 0 to 1,
     boxmot RGB normalised by ImageNet's statistics, plain-normalised RGB normalised by the encoder's own; program is a
-    program of torch.export, which takes RGB from 0 to 1."""
+    program of torch.export, which takes RGB from 0 to 1. For reid, Roboflow's, the result is a folder of weights and settings."""
     neck: Literal["after", "before"] | None = None
     """Side of the BNNeck from which features are taken, where the encoder has one; by default the side that its recipe tests."""
     half: bool = False

@@ -24,13 +24,13 @@ TRANSREID_VITS = re.compile(
 OSNETS = re.compile(r"osnet_(x1_0|x0_75|x0_5|x0_25|ibn_x1_0|ain_x1_0)")
 OURS = re.compile(r"(bot_|fastreid_|pass_|solider_|osnet_)\w+|\w+(_ibn_a|_ics|_mocov3|_transreid)")
 """Networks that upreid registers with timm, and that timm alone does not have."""
-WAY_OUT = "the ways out for this encoder are upreid export (ONNX) and --to folder"
+WAY_OUT = "the ways out for this encoder are upreid export (ONNX) and upreid convert --to folder"
 SAME_SIZE = ("x1_0", "x0_75", "x0_5", "x0_25")
 
 
 def refuse(target: str, encoder: Encoder, reason: str) -> None:
     """Raise the error for an encoder that a program cannot hold."""
-    raise InputError(f"--to {target}: {encoder.header.backbone} would be wrong there, because {reason}; {WAY_OUT}")
+    raise InputError(f"{encoder.header.backbone} would be wrong in {target}, because {reason}; {WAY_OUT}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ def check(target: str, encoder: Encoder) -> None:
         refuse(target, encoder, f"it has {header.attention_heads} attention heads, which no weight shows")
     head = header.head
     if head is not None and head.name not in rule.heads:
-        refuse(target, encoder, f"{target} has no head like its {head.name} (--without-head leaves it)")
+        refuse(target, encoder, f"{target} has no head like its {head.name} (upreid convert --without-head leaves it)")
     if head is not None and head.extra_bn:
         refuse(target, encoder, "its head has an extra BatchNorm")
     if head is not None and head.jigsaw and not head.published_jigsaw:
