@@ -71,6 +71,27 @@ def test_a_folder_without_labels_gives_the_weights_that_the_labelled_set_gives(
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.parametrize("cache", [0, 2_000_000_000])
+def test_an_image_that_cannot_be_read_belongs_to_no_cluster_and_is_counted_and_named(
+    cache: int, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In its place the image behind it is encoded, which would be a cluster of two with itself."""
+    from upreid.training.feeds import inputs
+
+    monkeypatch.setattr(inputs, "CACHE_BYTES", cache)
+    folder = Path(shutil.copytree(corpus / "bounding_box_train", tmp_path / "folder"))
+    broken = sorted(folder.glob("*.jpg"))[7]
+    broken.write_bytes(b"no picture")
+    tolerant = ["--data.name", "unlabelled", "--data.unreadable-share", "0.1", "--train.steps", "1"]
+    assert main(line(folder, tmp_path / "run", *tolerant)) == 0
+    assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["feed"]["labels"][7] == -1
+    report = journal(tmp_path / "run")[0]["clusters"]
+    assert (report["unreadable"], report["images"]) == (1, len(list(folder.glob("*.jpg"))) - 1)
+    said = capsys.readouterr().err
+    assert said.count(f"skipped '{broken.name}'") == 1
+    assert ", 1 unreadable" in said
+
+
 @pytest.mark.parametrize("steps", [1, 3, 4])
 def test_a_run_that_goes_on_in_an_epoch_or_between_two_ends_with_the_same_bytes(
     steps: int, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -79,6 +79,72 @@ def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(corpus: Path, tmp
         assert (part / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+SLOW = """
+import sys, time
+from pathlib import Path
+from upreid import cli
+from upreid.retrieval import clustering
+from upreid.training.feeds import clustered
+
+phase, epoch, mark = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+places = {"features": (clustered, "encode_batches"), "neighbours": (clustering, "neighbours"), "clusters": (clustering, "dbscan")}
+module, name = places[phase]
+work, calls = getattr(module, name), []
+
+def linger(*given, **settings):
+    calls.append(1)
+    if len(calls) == epoch + 1:
+        mark.touch()
+        time.sleep(3)
+    return work(*given, **settings)
+
+setattr(module, name, linger)
+sys.exit(cli.main(sys.argv[4:]))
+"""
+"""A run that waits in a phase of a clustering until a signal has reached it."""
+
+
+SHORT = ["--train.iterations", "4", "--train.epochs", "3", "--train.save-every", "100"]
+
+
+def stop_within(phase: str, epoch: int, corpus: Path, folder: Path, ranks: int = 1) -> None:
+    """Send SIGTERM while a run is in a phase of the clustering before an epoch, and see that it takes no further step."""
+    (folder / "slow.py").write_text(SLOW)
+    words = [phase, str(epoch), str(folder / "mark"), *begin(corpus, folder / "part", *SHORT)]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
+    with (folder / "said").open("w") as said:
+        process = subprocess.Popen([sys.executable, *launcher, str(folder / "slow.py"), *words], stderr=said)
+        deadline = time.monotonic() + 120
+        while not (folder / "mark").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait(timeout=120) != 0
+    assert f"stopped at step {4 * epoch} of 12; go on with: " in (folder / "said").read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    finish(begin(corpus, out, *SHORT))
+    return out
+
+
+@pytest.mark.parametrize(("phase", "epoch"), [("features", 0), ("clusters", 2)])
+def test_a_request_to_stop_is_obeyed_within_a_clustering_and_the_run_goes_on_to_the_same_bytes(
+    phase: str, epoch: int, corpus: Path, whole: Path, tmp_path: Path
+) -> None:
+    stop_within(phase, epoch, corpus, tmp_path)
+    finish(["adapt", "--resume", str(tmp_path / "part")])
+    for name in ("encoder.safetensors", "retrieval.json"):
+        assert (tmp_path / "part" / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.ranks
+def test_two_ranks_agree_to_stop_within_a_clustering(corpus: Path, tmp_path: Path) -> None:
+    stop_within("neighbours", 1, corpus, tmp_path, ranks=2)
+    assert (tmp_path / "part" / "state.pt").exists()
+
+
 @pytest.mark.ranks
 def test_two_ranks_compute_what_one_process_does_with_the_same_batchnorm_groups(corpus: Path, tmp_path: Path) -> None:
     short = ["--train.iterations", "4", "--train.epochs", "2", "--train.no-auto-precision"]

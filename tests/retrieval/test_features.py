@@ -35,3 +35,8 @@ def test_features_are_in_single_precision():
     batches = [torch.randn(2, 3, 4, 2)]
     found = encode_batches(lambda x, _: x[:, 0, 0].bfloat16(), batches, CAMERAS[:2], device=CPU, quiet=True)
     assert found.dtype == torch.float32
+
+
+def test_a_rank_without_images_shows_no_progress(capsys):
+    assert encode_batches(first_column, [], CAMERAS[:0], device=CPU).shape == (0, 0)
+    assert capsys.readouterr() == ("", "")

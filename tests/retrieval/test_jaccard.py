@@ -148,7 +148,7 @@ def test_progress_goes_to_the_console_or_to_a_watcher_that_may_end_the_work(caps
     assert "neighbours: 70/70 images" in said
     assert "jaccard distances: 70/70 images" in said
     seen = []
-    jaccard_distances(crowd(0), watch=lambda *words: seen.append(words))
+    jaccard_distances(crowd(0), quiet=True, watch=lambda *words: seen.append(words))
     assert seen == [("neighbours", 70, 70), ("jaccard distances", 70, 70)]
     assert capsys.readouterr() == ("", "")
 

@@ -77,6 +77,7 @@ def parts(config: AdaptConfig, context: Context) -> TrainingParts:
         seed=train.seed,
         compute=context.compute,
         world=context.world,
+        stop=context.stop,
         unreadable_share=config.data.unreadable_share,
     )
     plan, optim = plan_of(config, train.iterations), config.optim

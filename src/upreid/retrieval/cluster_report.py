@@ -124,8 +124,9 @@ def cluster_line(report: dict[str, Any]) -> str:
     """Write a report in one line."""
     facts = report["agreement"] if report.get("agreement") else {}
     known = f"; adjusted Rand index with the labels {facts['adjusted_rand']:.3f}" if facts else ""
+    missing = f", {report['unreadable']} unreadable" if report.get("unreadable") else ""
     return (
-        f"{report['clusters']} clusters of {report['images']} images, {report['outlier_share']:.1%} outliers, "
+        f"{report['clusters']} clusters of {report['images']} images{missing}, {report['outlier_share']:.1%} outliers, "
         f"{report['largest_share']:.1%} in the largest, silhouette {report['silhouette']:.3f}{known}"
     )
 

@@ -9,7 +9,7 @@ same order have the same clusters.
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -57,7 +57,8 @@ def cluster(
     """Cluster features [images, dim] by DBSCAN on their Jaccard distances, and report what came of it.
 
     `others`: further values of eps at which the same graph is clustered. `people`: who is on each image, for the report only.
-    `watch` is called with the phase, the images done and their number, in place of progress on the console.
+    `watch` is called with the phase, the images done and their number, beside progress on the console, which `quiet` leaves out;
+    what it raises ends the work.
 
     Raises InputError for settings out of range, features that mean nothing, and where scikit-learn is not installed; RunError
     where the images are so alike that the graph would not be sparse. `check_clusters` judges the result.
@@ -66,18 +67,25 @@ def cluster(
         check_clustering(distance, min_samples, k1, k2)
     require_scikit_learn()
     phases = dict[str, dict[str, float]]()
-    with measured(phases, "neighbours"):
-        images = directions_of(features)
+    images = directions_of(features)
+    count = images.count
+
+    def phase(name: str) -> AbstractContextManager[None]:
+        if watch is not None:
+            watch(name, 0, count)
+        return measured(phases, name)
+
+    with phase("neighbours"):
         ranked, _ = neighbours(images, k1, quiet=quiet, watch=watch)
-    with measured(phases, "encodings"):
+    with phase("encodings"):
         encodings = clustering_encodings(images, ranked, k1, k2)
         del images, ranked
-    with measured(phases, "distances"):
+    with phase("distances"):
         graph = graph_within(encodings, max(eps, *others, 0), quiet=quiet, watch=watch)
-    with measured(phases, "clusters"):
+    with phase("clusters"):
         labels, *rest = (dbscan(graph, distance, min_samples) for distance in (eps, *others))
         del graph
-    with measured(phases, "report"):
+    with phase("report"):
         report = {"eps": eps, "min_samples": min_samples, **report_of(encodings, labels, min_samples)}
         report["agreement"] = None if people is None else agreement(labels, people)
     return Clusters(labels=labels, others=tuple(rest), report=report | {"phases": phases})

@@ -41,7 +41,7 @@ def encode_batches(
     `flip` averages the features of an image and of its mirror image.
     """
     features: list[Tensor] = []
-    with progress("features", len(cameras), "images", quiet=quiet) as meter:
+    with progress("features", len(cameras), "images", quiet=quiet or not len(cameras)) as meter:
         for batch in batches:
             images, seen = batch.to(device, non_blocking=True), cameras[meter.done : meter.done + len(batch)]
             encoded = encode(images, seen)

@@ -45,7 +45,8 @@ def jaccard_distances(
     products) drops such entries; do not build on its results.
 
     `k1`: number of nearest images, itself included, that must be mutual; `k2`: number of nearest images, itself included, over
-    which encodings are averaged (1: none). `watch` is called with the phase, the images done and their number.
+    which encodings are averaged (1: none). `watch` is called with the phase, the images done and their number,
+    beside progress on the console, which `quiet` leaves out.
 
     Raises InputError for settings out of range and for features that are not finite or have no direction, and RunError where
     the images are so alike that the graph would not be sparse.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -45,6 +46,9 @@ def logging_to(path: Path) -> Iterator[None]:
 class Meter:
     """Counts work done; `advance` is cheap enough to call once per step."""
 
+    watch: Callable[[int, int], None] | None = None
+    """Is told the work done and the whole work at every advance."""
+
     def __init__(self, total: int, unit: str, done: int = 0) -> None:
         self.total, self.unit = total, unit
         self.done = self.done_at_start = done
@@ -56,6 +60,8 @@ class Meter:
         self.done += amount
         if note is not None:
             self.note = note
+        if self.watch is not None:
+            self.watch(self.done, self.total)
 
     def rate(self) -> float:
         """Units per second since the start."""
@@ -64,19 +70,6 @@ class Meter:
     def seconds_left(self) -> float:
         """Estimate the time left, at the rate so far."""
         return (self.total - self.done) / max(self.rate(), 1e-9)
-
-
-class WatchedMeter(Meter):
-    """A meter for a caller that shows progress in its own way."""
-
-    def __init__(self, what: str, total: int, unit: str, done: int, watch: Watch) -> None:
-        super().__init__(total, unit, done)
-        self.what, self.watch = what, watch
-
-    def advance(self, amount: int = 1, note: str | None = None) -> None:
-        """Count, and tell the caller."""
-        super().advance(amount, note)
-        self.watch(self.what, self.done, self.total)
 
 
 class LineMeter(Meter):
@@ -119,10 +112,16 @@ class BarMeter(Meter):
 def progress(
     what: str, total: int, unit: str, *, done: int = 0, quiet: bool = False, watch: Watch | None = None
 ) -> Iterator[Meter]:
-    """Show how far `what` has come: a bar on a terminal, lines elsewhere, nothing where `quiet`; or tell `watch` instead."""
-    if watch is not None:
-        yield WatchedMeter(what, total, unit, done, watch)
-    elif quiet:
+    """Show how far `what` has come: a bar on a terminal, lines elsewhere, nothing where `quiet`; `watch` is told as well."""
+    with shown(what, total, unit, done, quiet=quiet) as meter:
+        meter.watch = None if watch is None else partial(watch, what)
+        yield meter
+
+
+@contextmanager
+def shown(what: str, total: int, unit: str, done: int, *, quiet: bool) -> Iterator[Meter]:
+    """Make the meter of `progress`."""
+    if quiet:
         yield Meter(total, unit, done)
     elif console.is_terminal and sys.stderr.isatty():
         text = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()

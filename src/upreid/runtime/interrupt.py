@@ -38,9 +38,9 @@ class Stop:
 
 
 @contextmanager
-def listen() -> Iterator[Stop]:
-    """Turn SIGTERM and SIGINT into a flag that the loop looks at between steps."""
-    stop = Stop()
+def listen(stop: Stop | None = None) -> Iterator[Stop]:
+    """Turn SIGTERM and SIGINT into a flag that the loop looks at between steps, and a feed while it makes them."""
+    stop = Stop() if stop is None else stop
     before = {number: signal.signal(number, stop.ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop

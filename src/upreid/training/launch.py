@@ -86,7 +86,10 @@ def fit(
             for sink in sinks:
                 sink.write(step=first, starts_from=str(saved.start))
         resume_line = f"upreid {program.name} --resume {config.out}"
-        with listen() as stop, errors_of_one_rank(f"what was saved before is kept: go on with {resume_line}"):
+        with (
+            listen(context.stop) as stop,
+            errors_of_one_rank(f"what was saved before is kept: go on with {resume_line}"),
+        ):
             run = Run(
                 what=program.what,
                 resume_line=resume_line,

@@ -12,6 +12,7 @@ from upreid.models.encoder import EncoderHeader
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import say
 from upreid.runtime.distributed import World
+from upreid.runtime.interrupt import Stop
 from upreid.training.feeds import Feed
 from upreid.training.loop import Plan
 
@@ -40,6 +41,8 @@ class Context:
     world: World
     header: EncoderHeader | None
     """Of the encoder that a resumed run has made so far; None in a new run."""
+    stop: Stop = field(default_factory=Stop)
+    """Whether somebody asked the run to stop, from its first step on."""
 
     def say(self, *sentences: str) -> None:
         """Say something once for all ranks."""

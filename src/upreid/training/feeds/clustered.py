@@ -1,18 +1,19 @@
 """Unlabelled images in batches of P clusters with K images each; every epoch begins with a new clustering."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from upreid.data.augment.downstream import DownstreamAugment
 from upreid.data.dataset import LabelledBatch
 from upreid.data.records import Record, cameras
-from upreid.errors import InputError
+from upreid.errors import InputError, Stopped
 from upreid.methods.cluster_contrast import ClusterContrast
 from upreid.retrieval.cluster_report import check_clusters, cluster_line
 from upreid.retrieval.clustering import Clusters, cluster, measured
@@ -20,7 +21,8 @@ from upreid.retrieval.features import encode_batches, own_part
 from upreid.retrieval.settings import ClusterOptions
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import say
-from upreid.runtime.distributed import ALONE, World, from_lead, gather_rows
+from upreid.runtime.distributed import ALONE, World, agree, average, from_lead, gather_rows
+from upreid.runtime.interrupt import Stop, is_time_to_stop
 from upreid.runtime.seed import stream_key
 from upreid.training.feeds.inputs import TrainingInputs
 from upreid.training.state import exported
@@ -97,6 +99,7 @@ class ClusteredFeed:
         seed: int,
         compute: Compute,
         world: World = ALONE,
+        stop: Stop | None = None,
         unreadable_share: float = 0.01,
     ) -> None:
         if len(records) < clusters * images:
@@ -108,7 +111,7 @@ class ClusteredFeed:
         self.num_clusters, self.num_of_each, self.seed = clusters, images, seed
         self.batch, self.num_images, self.steps_per_epoch = clusters * images, len(records), iterations
         self.fingerprint, self.people = fingerprint, people
-        self.compute, self.world = compute, world
+        self.compute, self.world, self.stop = compute, world, Stop() if stop is None else stop
         self.cameras = cameras(records) if use_cameras else [0] * len(records)
         self.inputs = TrainingInputs(records, preprocess, compute, unreadable_share)
         self.labels = torch.full((len(records),), -1)
@@ -130,11 +133,17 @@ class ClusteredFeed:
             )
 
     def regroup(self, epoch: int) -> None:
-        """Encode the images, cluster them, and tell the method; InputError where nothing can be learnt from the clusters."""
+        """Encode the images, cluster them, and tell the method.
+
+        Raises InputError where nothing can be learnt from the clusters, and Stopped on all ranks where one was asked to stop.
+        """
         phases = dict[str, dict[str, float]]()
         with measured(phases, "features"):
             features = F.normalize(self.features())
-        found = from_lead(lambda: self.cluster(features), self.world)
+        is_read = self.readable()
+        found = from_lead(lambda: self.cluster(features, is_read), self.world)
+        if found is None or agree(bool(self.stop), self.compute.device, self.world):
+            raise Stopped("asked to stop while clustering")
         self.labels, self.epoch = torch.from_numpy(found.labels), epoch
         self.method.begin_epoch(features, self.labels)
         self.news = {"epoch": epoch, "clusters": found.report | {"phases": phases | found.report["phases"]}}
@@ -147,23 +156,53 @@ class ClusteredFeed:
         own = range(self.num_images)[own_part(self.num_images, BATCH, self.world)]
         order = [list(own[first : first + BATCH]) for first in range(0, len(own), BATCH)]
         seen = torch.tensor(self.cameras)[own.start : own.stop]
-        loaded = self.read(order)
+        loaded = self.read(order, -(-self.num_images // BATCH) // self.world.size)
         how = {"device": self.compute.device, "quiet": not self.world.is_lead}
         return gather_rows(encode_batches(encoder.after_neck, loaded, seen, **how), self.world)
 
-    def read(self, order: Sequence[list[int]]) -> Iterator[Tensor]:
-        """Yield images in order, and count those that cannot be read."""
-        for batch in self.inputs.batches(order):
+    def read(self, order: Sequence[list[int]], votes: int) -> Iterator[Tensor]:
+        """Yield images in order, and count those that cannot be read; Stopped where a rank was asked to stop.
+
+        `votes`: number of batches that every rank has at least.
+        """
+        for number, batch in enumerate(self.inputs.batches(order)):
+            if number < votes and is_time_to_stop(self.stop, number, self.compute.device, self.world):
+                raise Stopped("asked to stop while encoding images")
             self.inputs.count(batch.skipped)
             yield batch.images
 
-    def cluster(self, features: Float[Tensor, "images dim"]) -> Clusters:
-        """Cluster features, and refuse what cannot be learnt from."""
-        found = cluster(features, **vars(self.options), people=self.people)
+    def readable(self) -> Bool[Tensor, " images"]:
+        """Tell which images no rank has failed to read: in the place of the others stands the feature of another image."""
+        failed = torch.zeros(self.num_images)
+        failed[list(self.inputs.ledger.reasons)] = 1
+        return average(failed, self.world) == 0
+
+    def cluster(self, features: Float[Tensor, "images dim"], is_read: Bool[Tensor, " images"]) -> Clusters | None:
+        """Cluster features, and refuse what cannot be learnt from; None where somebody asks to stop meanwhile.
+
+        Images that cannot be read take no part, and belong to no cluster.
+        """
+        people = self.people and [
+            person for person, is_one in zip(self.people, is_read.tolist(), strict=True) if is_one
+        ]
+        try:
+            found = cluster(features[is_read], **vars(self.options), people=people, watch=self.heed)
+        except Stopped:
+            return None
+        labels = np.full(self.num_images, -1)
+        labels[is_read.numpy()] = found.labels
+        unreadable = self.num_images - len(found.labels)
+        found = replace(found, labels=labels, report=found.report | {"unreadable": unreadable})
         sizes = np.bincount(found.labels[found.labels >= 0])
         report = found.report | {"clusters": int((sizes > 1).sum())}  # those of one image are not trained on
         check_clusters(report, people_per_batch=self.num_clusters, prefix="--cluster.")
         return found
+
+    def heed(self, *progress: object) -> None:
+        """Raise Stopped where somebody asked this process to stop."""
+        del progress
+        if self.stop:
+            raise Stopped("asked to stop while clustering")
 
     def prepare(self, item: Loaded) -> Views:
         """Bring a batch to the device and augment it there."""
