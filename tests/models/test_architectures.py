@@ -5,6 +5,7 @@ import timm
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from upreid.models.architectures.reid_resnets import IBN, NonLocal
 from upreid.models.backbone import create_backbone
@@ -72,6 +73,82 @@ def test_bot_s_resnet_is_torchvision_s_without_the_first_relu_and_fast_reid_s_ha
         assert not torch.allclose(ours(images), plain, atol=1e-3)
         for key, module in kept.items():
             setattr(theirs, key, module)
+
+
+def by_hand(
+    tensors: dict[str, Tensor], images: Tensor, blocks: tuple[int, ...], last_stride: int, ceiling: bool
+) -> Tensor:
+    """The features of a ResNet from its tensors alone; which norms and weights a block has is told by their names."""
+
+    def parameters(name: str) -> dict[str, Tensor]:
+        return {"weight": tensors[f"{name}.weight"], "bias": tensors[f"{name}.bias"]}
+
+    def norm(maps: Tensor, name: str) -> Tensor:
+        if f"{name}.IN.weight" in tensors:
+            half = len(tensors[f"{name}.IN.weight"])
+            return torch.cat([norm(maps[:, :half], f"{name}.IN"), norm(maps[:, half:], f"{name}.BN")], dim=1)
+        if f"{name}.running_mean" not in tensors:
+            return F.instance_norm(maps, **parameters(name))
+        statistics = tensors[f"{name}.running_mean"], tensors[f"{name}.running_var"]
+        return F.batch_norm(maps, *statistics, **parameters(name))
+
+    def conv(maps: Tensor, name: str, stride: int = 1) -> Tensor:
+        weight = tensors[f"{name}.weight"]
+        return F.conv2d(maps, weight, stride=stride, padding=weight.shape[-1] // 2)
+
+    maps = F.relu(norm(conv(images, "conv1", 2), "bn1"))
+    maps = F.max_pool2d(maps, 3, 2, ceil_mode=True) if ceiling else F.max_pool2d(maps, 3, 2, padding=1)
+    for stage, count in enumerate(blocks, start=1):
+        for place in range(count):
+            name, stride = f"layer{stage}.{place}", 1 if stage == 1 or place else last_stride if stage == 4 else 2
+            is_basic = f"{name}.conv3.weight" not in tensors
+            new = F.relu(norm(conv(maps, f"{name}.conv1", stride if is_basic else 1), f"{name}.bn1"))
+            new = norm(conv(new, f"{name}.conv2", 1 if is_basic else stride), f"{name}.bn2")
+            if not is_basic:
+                new = norm(conv(F.relu(new), f"{name}.conv3"), f"{name}.bn3")
+            if f"{name}.se.fc.0.weight" in tensors:
+                inner = F.relu(new.mean((2, 3)) @ tensors[f"{name}.se.fc.0.weight"].T)
+                new = new * torch.sigmoid(inner @ tensors[f"{name}.se.fc.2.weight"].T)[:, :, None, None]
+            if f"{name}.downsample.0.weight" in tensors:
+                maps = norm(conv(maps, f"{name}.downsample.0", stride), f"{name}.downsample.1")
+            maps = maps + new
+            if f"{name}.IN.weight" in tensors:
+                maps = F.instance_norm(maps, **parameters(f"{name}.IN"))
+            maps = F.relu(maps)
+    return maps.mean((2, 3))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "blocks", "last_stride"),
+    [
+        ("resnet18_ibn_b", (2, 2, 2, 2), 2),
+        ("fastreid_resnet18_ibn_se", (2, 2, 2, 2), 1),
+        pytest.param("resnet50_ibn_b", (3, 4, 6, 3), 1, marks=pytest.mark.slow),
+        pytest.param("se_resnet50_ibn_a", (3, 4, 6, 3), 2, marks=pytest.mark.slow),
+    ],
+)
+def test_ibn_and_squeeze_and_excitation_stand_where_the_papers_put_them(name, blocks, last_stride):
+    torch.manual_seed(0)
+    ours = create_backbone(name, height=64, width=32, last_stride=last_stride)
+    for parameter in ours.parameters():
+        parameter.add_(0.1 * torch.rand_like(parameter))
+    ours(pictures(64, 32))  # BatchNorm sees images
+    expected = by_hand(ours.eval().state_dict(), pictures(64, 32), blocks, last_stride, name.startswith("fastreid"))
+    torch.testing.assert_close(ours(pictures(64, 32)), expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.slow
+def test_fast_reid_s_resnest_is_timm_s_with_its_last_stride():
+    torch.manual_seed(0)
+    theirs = timm.create_model("resnest50d", num_classes=0).eval()
+    for last_stride in (2, 1):
+        if last_stride == 1:
+            theirs.layer4[0].avd_last, theirs.layer4[0].downsample[0] = nn.AvgPool2d(3, 1, padding=1), nn.Identity()
+        ours = create_backbone("fastreid_resnest50", height=64, width=32, last_stride=last_stride).eval()
+        ours.load_state_dict(theirs.state_dict())
+        torch.testing.assert_close(ours(pictures(64, 32)), theirs(pictures(64, 32)))
 
 
 @torch.no_grad()

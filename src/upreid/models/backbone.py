@@ -114,7 +114,7 @@ def narrow_stem(model: Any, name: str, channels: int) -> None:
         )
     first = model.layer1[0]
     model.conv1 = resized(model.conv1, out_channels=channels)
-    model.bn1 = nn.BatchNorm2d(channels)
+    model.bn1 = type(model.bn1)(channels, affine=True)  # of IBN-b an InstanceNorm
     first.conv1 = resized(first.conv1, in_channels=channels)
     if first.downsample is not None:
         first.downsample[0] = resized(first.downsample[0], in_channels=channels)
@@ -138,6 +138,11 @@ def set_last_stride(model: Any, stride: int) -> None:
     for module in model.layer4[0].modules():
         if isinstance(module, nn.Conv2d | nn.AvgPool2d) and module.stride in ((2, 2), 2):
             module.stride = (stride, stride)
+            if isinstance(module, nn.AvgPool2d) and module.kernel_size in (
+                (2, 2),
+                2,
+            ):  # means before the shortcut's convolution
+                module.kernel_size = stride
 
 
 def num_features(backbone: nn.Module) -> int:

@@ -196,6 +196,32 @@ CASES = {
         "fast-reid",
         1,
     ),
+    "fast-reid, SE and IBN": Case(
+        lambda: ours("fastreid_resnet18_ibn_se", NECK, last_stride=1),
+        lambda t: {"model": put(t, (r"^head\.neck\.", "heads.bottleneck.0.")) | {"heads.weight": torch.zeros(3, 512)}},
+        "fast-reid",
+        1,
+    ),
+    "IBN-Net, IBN-b": Case(
+        lambda: ours("resnet18_ibn_b"),
+        lambda t: put(t, (r"^backbone\.", "module.")) | {"module.fc.weight": torch.zeros(3, 512)},
+        "IBN-Net",
+    ),
+    "torchreid, a linear layer": Case(
+        lambda: ours("resnet18", last_stride=1),
+        lambda t: {
+            "state_dict": put(t, (r"^backbone\.", "module."))
+            | {"module.fc.0.weight": torch.zeros(8, 512), "module.fc.1.running_mean": torch.zeros(8)}
+            | {"module.classifier.weight": torch.zeros(3, 8)}
+        },
+        "torchreid's ResNet with a linear layer",
+        1,
+    ),
+    "layumi, IBN": Case(
+        lambda: ours("resnet18_ibn_a"),
+        lambda t: put(t, (r"^backbone\.", "model.")) | {"classifier.add_block.0.weight": torch.zeros(512, 512)},
+        "layumi",
+    ),
     "layumi": Case(
         lambda: ours("resnet18"),
         lambda t: (
@@ -312,7 +338,28 @@ def converted(path: Path, choices: Choices | None = None) -> Encoder:
     return make_encoder(read_checkpoint(path, choices), path, **SIZE)[0]
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+LARGE = {
+    "fast-reid, SBS with ResNeSt": Case(
+        lambda: ours("fastreid_resnest50_nl", GEM, last_stride=1),
+        lambda t: {
+            "model": put(t, (r"^head\.neck\.", "heads.bottleneck.0."), (r"^head\.pool\.power$", "heads.pool_layer.p"))
+            | {"heads.weight": torch.zeros(3, 2048)}
+        },
+        "fast-reid",
+        1,
+    ),
+    "IBN-Net, SE": Case(lambda: ours("se_resnet50_ibn_a"), lambda t: put(t, (r"^backbone\.", "module.")), "IBN-Net"),
+    "torchreid's OSNet-AIN of half the width": Case(
+        lambda: ours("osnet_ain_x0_5"), lambda t: put(t, (r"^backbone\.", "")), "torchreid's OSNet"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [*CASES.values(), *(pytest.param(case, marks=pytest.mark.slow) for case in LARGE.values())],
+    ids=[*CASES, *LARGE],
+)
 def test_a_file_gives_the_features_of_the_network_that_wrote_it(case: Case, save, tmp_path):
     source = case.encoder()
     tensors = {name: tensor.clone() for name, tensor in source.state_dict().items()}
@@ -501,6 +548,42 @@ def test_a_camera_embedding_on_the_class_token_alone_is_no_head_of_ours_and_is_l
     encoder, said = make_encoder(foreign, path, **SIZE)
     assert encoder.head is None
     assert "its head was left, because 1 tensors of it are none of ours (neck.weight)" in said
+
+
+def test_camera_embeddings_of_clip_reid_are_refused_by_name(save):
+    """They are added to the class token, beside the image encoder in its file, so that leaving them changes the features."""
+    encoder = prefixed("image_encoder.", Visual(768, 1 + 8).state_dict()) | {"bottleneck.weight": torch.ones(768)}
+    path = save(encoder | {"cv_embed": torch.ones(6, 768)})
+    with pytest.raises(
+        DataError, match=r"no place for 1 of its tensors \(cv_embed\); it is a network with camera or view"
+    ):
+        make_encoder(read_checkpoint(path), path, **SIZE)
+
+
+def test_what_a_file_of_boxmot_says_of_its_images_wins(save):
+    tensors = put(ours("osnet_x0_25").state_dict(), (r"^backbone\.", ""))
+    about = {"model_name": "osnet_x0_25", "num_classes": 7, "state_dict": tensors}
+    foreign = read_checkpoint(save(about | {"img_size": [384, 128], "preprocess": "resize"}))
+    assert foreign.size == (384, 128)
+    assert "images of 384x128, as BoxMOT wrote into it" in foreign.sentences
+    foreign = read_checkpoint(save(about | {"img_size": "huge", "preprocess": "resize_pad"}))
+    assert foreign.size == (256, 128)
+    assert any("'resize_pad'; upreid resizes without borders" in sentence for sentence in foreign.sentences)
+
+
+def test_a_network_that_no_format_holds_is_refused_by_the_names_of_its_tensors(save):
+    path = save(
+        {"module.layer0.conv1.weight": torch.zeros(64, 3, 7, 7), "module.layer1.0.se_module.fc1.weight": torch.zeros(1)}
+    )
+    with pytest.raises(DataError, match=r"of no format that upreid knows \(its tensors: .*layer0\.conv1\.weight"):
+        read_checkpoint(path)
+    path = save(
+        {"teacher": {"patch_embed.projection.weight": torch.zeros(96, 3, 4, 4), "norm0.weight": torch.zeros(96)}}
+    )
+    with pytest.raises(
+        DataError, match=r"has no place for patch_embed\.projection\.weight, norm0\.weight; --backbone NAME"
+    ):
+        read_checkpoint(path)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -185,5 +185,5 @@ def make(**options: Any) -> OSNet:
 
 for _width, _channels in WIDTHS.items():
     register(f"osnet_{_width}", partial(make, channels=_channels))
+    register(f"osnet_ain_{_width}", partial(make, channels=_channels, kind="ain"))
 register("osnet_ibn_x1_0", partial(make, channels=WIDTHS["x1_0"], kind="ibn"))
-register("osnet_ain_x1_0", partial(make, channels=WIDTHS["x1_0"], kind="ain"))

@@ -4,48 +4,13 @@ Names are those of `naming.py`: the encoder's own tensors begin with `backbone/`
 whose `absent` do not, is taken. The rules stand in `rules.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from upreid.models.foreign.rules import (
-    CLIP_VISUAL,
-    FAST_REID,
-    JPM,
-    MGN,
-    NECK,
-    NECKS,
-    SEQUENTIAL,
-    SWIN,
-    TORCHVISION_VIT,
-    TRANSFORMERS_CLIP,
-    TRANSFORMERS_RESNET,
-    TRANSFORMERS_VIT,
-    WITHOUT_RELU,
-    Rules,
-)  # fmt: skip
+from upreid.models.foreign import networks, rules
 from upreid.models.foreign.statistics import CLIP, HALF, IMAGENET, Statistics
 
-RESNETS = (
-    "resnet50", "resnet101", "resnet152", "resnet18", "resnet34", "resnet26", "resnet50d", "resnet101d",
-    "wide_resnet50_2", "wide_resnet101_2", "resnext50_32x4d", "resnext101_32x8d",
-)  # fmt: skip
-VITS = (
-    "vit_small_patch16_224", "vit_base_patch16_224", "vit_tiny_patch16_224", "vit_large_patch16_224",
-    "vit_small_patch8_224", "vit_base_patch8_224", "vit_small_patch32_224", "vit_base_patch32_224",
-    "deit_small_distilled_patch16_224", "deit_base_distilled_patch16_224", "deit_tiny_distilled_patch16_224",
-    "vit_small_patch14_dinov2", "vit_base_patch14_dinov2", "vit_large_patch14_dinov2",
-    "vit_small_patch14_reg4_dinov2", "vit_base_patch14_reg4_dinov2", "vit_large_patch14_reg4_dinov2",
-)  # fmt: skip
-DEPTHS = (50, 101, 152, 18, 34)
-IBN_RESNETS = tuple(f"resnet{depth}_ibn_a" for depth in DEPTHS)
-BOT_RESNETS = tuple(f"bot_resnet{depth}" for depth in DEPTHS)
-FASTREID_PLAIN = tuple(f"fastreid_resnet{depth}{ibn}" for ibn in ("", "_ibn") for depth in DEPTHS)
-FASTREID = (*FASTREID_PLAIN, *(f"fastreid_resnet{depth}{ibn}_nl" for ibn in ("", "_ibn") for depth in DEPTHS[:3]))
-OSNETS = ("osnet_x1_0", "osnet_x0_75", "osnet_x0_5", "osnet_x0_25", "osnet_ibn_x1_0", "osnet_ain_x1_0")
-ICS_VITS = tuple(f"vit_{size}_patch16_ics" for size in ("small", "base", "tiny"))
-PASS_VITS = tuple(f"pass_vit_{size}_patch16" for size in ("small", "base", "tiny"))
-SWINS = tuple(f"solider_swin_{size}" for size in ("tiny", "small", "base"))
-CLIP_VITS = tuple(f"vit_{size}_clip_quickgelu_224" for size in ("base_patch16", "base_patch32", "large_patch14"))
+Rules = rules.Rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +45,23 @@ class Format:
 
 CEILING = "the stem's pooling has no padding and rounds up, as fast-reid's does"
 NO_RELU = "the stem has no ReLU, as in the code that writes this format"
+FAST_REID_RESNET = Format(
+    name="fast-reid",
+    marks=(r"^heads\.(bottleneck|bnneck|weight|classifier|cls_layer|pool_layer)",),
+    absent=(r"^backbone/patch_embed\.",),
+    backbones=networks.FASTREID,
+    rules=rules.FAST_REID,
+    statistics=IMAGENET,
+    interpolation="bicubic",
+    last_stride=1,
+    note=CEILING,
+)
 FORMATS = (
     Format(
         name="MGN of LUPerson's fast-reid",
         marks=(r"^backbone/6\.conv1\.", r"^b1\.0\.0\.conv1\.", r"^heads_extra_bn_b1\."),
-        backbones=(*RESNETS[:3], *IBN_RESNETS[:3]),
-        rules=MGN,
+        backbones=(*networks.RESNETS[:3], *networks.IBN_RESNETS[:3]),
+        rules=rules.MGN,
         statistics=IMAGENET,
         size=(384, 128),
         interpolation="bicubic",
@@ -95,62 +71,61 @@ FORMATS = (
     Format(
         name="MGN of fast-reid",
         marks=(r"^backbone/6\.conv1\.", r"^b1\.0\.0\.conv1\.", r"^b1_head\."),
-        backbones=FASTREID_PLAIN,
-        rules=MGN,
+        backbones=networks.FASTREID_PLAIN,
+        rules=rules.MGN,
         statistics=IMAGENET,
         size=(384, 128),
         interpolation="bicubic",
         last_stride=1,
         note=CEILING,
     ),
-    Format(
-        name="fast-reid",
-        marks=(r"^heads\.(bottleneck|bnneck|weight|classifier|cls_layer|pool_layer)",),
-        absent=(r"^backbone/patch_embed\.",),
-        backbones=FASTREID,
-        rules=FAST_REID,
-        statistics=IMAGENET,
-        interpolation="bicubic",
-        last_stride=1,
-        note=CEILING,
+    replace(
+        FAST_REID_RESNET, marks=(*FAST_REID_RESNET.marks, r"^backbone/layer1\.0\.se\."), backbones=networks.FASTREID_SE
     ),
+    replace(
+        FAST_REID_RESNET,
+        marks=(*FAST_REID_RESNET.marks, r"^backbone/layer1\.0\.conv2\.fc1\."),
+        backbones=networks.FASTREID_RESNESTS,
+        note="",
+    ),
+    FAST_REID_RESNET,
     Format(
         name="fast-reid",
         marks=(r"^heads\.(bottleneck|bnneck|weight|pool_layer)", r"^backbone/patch_embed\."),
-        backbones=VITS,
-        rules=FAST_REID,
+        backbones=networks.VITS,
+        rules=rules.FAST_REID,
         statistics=HALF,
         interpolation="bicubic",
     ),
     Format(
         name="TransReID with the jigsaw branch",
         marks=(r"^b1\.0\.norm1\.", r"^b2\.1\.weight$"),
-        backbones=(*VITS[:4], "vit_small_patch16_transreid"),
-        rules=JPM,
+        backbones=(*networks.VITS[:4], "vit_small_patch16_transreid"),
+        rules=rules.JPM,
         statistics=HALF,
         interpolation="bicubic",
     ),
     Format(
         name="TransReID with camera embeddings",
         marks=(r"^backbone/sie_embed$",),
-        backbones=(*VITS[:4], "vit_small_patch16_transreid", *ICS_VITS),
-        rules=NECKS,
+        backbones=(*networks.VITS[:4], "vit_small_patch16_transreid", *networks.ICS_VITS),
+        rules=rules.NECKS,
         statistics=HALF,
         interpolation="bicubic",
     ),
     Format(
         name="PASS",
         marks=(r"^backbone/part_token1$",),
-        backbones=PASS_VITS,
-        rules=NECK,
+        backbones=networks.PASS_VITS,
+        rules=rules.NECK,
         interpolation="bicubic",
         note="the feature is the class token beside the mean of the part tokens",
     ),
     Format(
         name="TransReID-SSL with the ICS stem",
         marks=(r"^backbone/patch_embed\.conv\.0\.",),
-        backbones=ICS_VITS,
-        rules=NECK,
+        backbones=networks.ICS_VITS,
+        rules=rules.NECK,
         interpolation="bicubic",
     ),
     Format(
@@ -164,8 +139,8 @@ FORMATS = (
     Format(
         name="SOLIDER",
         marks=(r"^backbone/patch_embed\.projection\.", r"^backbone/semantic_embed_w\.0\."),
-        backbones=SWINS,
-        rules=SWIN,
+        backbones=networks.SWINS,
+        rules=rules.SWIN,
         statistics=HALF,
         size=(384, 128),
         interpolation="bicubic",
@@ -174,16 +149,16 @@ FORMATS = (
     Format(
         name="CLIP-ReID",
         marks=(r"^backbone/class_embedding$", r"^bottleneck(_proj)?\."),
-        backbones=CLIP_VITS,
-        rules=CLIP_VISUAL,
+        backbones=networks.CLIP_VITS,
+        rules=rules.CLIP_VISUAL,
         statistics=HALF,
         interpolation="bicubic",
     ),
     Format(
         name="CLIP",
         marks=(r"^backbone/class_embedding$",),
-        backbones=CLIP_VITS,
-        rules=CLIP_VISUAL,
+        backbones=networks.CLIP_VITS,
+        rules=rules.CLIP_VISUAL,
         statistics=CLIP,
         interpolation="bicubic",
         size=(224, 224),
@@ -191,8 +166,8 @@ FORMATS = (
     Format(
         name="transformers' CLIP",
         marks=(r"^backbone/embeddings\.patch_embedding\.",),
-        backbones=CLIP_VITS,
-        rules=TRANSFORMERS_CLIP,
+        backbones=networks.CLIP_VITS,
+        rules=rules.TRANSFORMERS_CLIP,
         statistics=CLIP,
         interpolation="bicubic",
         size=(224, 224),
@@ -201,8 +176,8 @@ FORMATS = (
     Format(
         name="TransReID",
         marks=(r"^backbone/patch_embed\.proj\.", r"^bottleneck\.weight$"),
-        backbones=(*VITS, "vit_small_patch16_transreid"),
-        rules=NECK,
+        backbones=(*networks.VITS, "vit_small_patch16_transreid"),
+        rules=rules.NECK,
         statistics=HALF,
         interpolation="bicubic",
     ),
@@ -210,8 +185,8 @@ FORMATS = (
         name="Bag of Tricks",
         marks=(r"^backbone/conv1\.weight$", r"^bottleneck\.weight$"),
         absent=(r"\.bn1\.IN\.",),
-        backbones=BOT_RESNETS,
-        rules=NECK,
+        backbones=networks.BOT_RESNETS,
+        rules=rules.NECK,
         statistics=IMAGENET,
         last_stride=1,
         note=NO_RELU,
@@ -219,16 +194,16 @@ FORMATS = (
     Format(
         name="Bag of Tricks with IBN",
         marks=(r"^backbone/conv1\.weight$", r"^bottleneck\.weight$", r"\.bn1\.IN\."),
-        backbones=IBN_RESNETS,
-        rules=NECK,
+        backbones=networks.IBN_RESNETS,
+        rules=rules.NECK,
         statistics=IMAGENET,
         last_stride=1,
     ),
     Format(
         name="SpCL, Cluster-Contrast",
         marks=(r"^backbone/7\.0\.conv1\.", r"^feat_bn\."),
-        backbones=(*RESNETS, *IBN_RESNETS),
-        rules=(*SEQUENTIAL, *NECK),
+        backbones=(*networks.RESNETS, *networks.IBN_RESNETS),
+        rules=(*rules.SEQUENTIAL, *rules.NECK),
         statistics=IMAGENET,
         interpolation="bicubic",
         last_stride=1,
@@ -236,8 +211,8 @@ FORMATS = (
     Format(
         name="MMT",
         marks=(r"^backbone/3\.0\.conv1\.", r"^backbone/6\.0\.conv1\.", r"^feat_bn\."),
-        backbones=(*BOT_RESNETS, *IBN_RESNETS),
-        rules=(*WITHOUT_RELU, *NECK),
+        backbones=(*networks.BOT_RESNETS, *networks.IBN_RESNETS),
+        rules=(*rules.WITHOUT_RELU, *rules.NECK),
         statistics=IMAGENET,
         interpolation="bicubic",
         last_stride=1,
@@ -246,21 +221,42 @@ FORMATS = (
     Format(
         name="a ResNet in an nn.Sequential",
         marks=(r"^backbone/7\.0\.conv1\.",),
-        backbones=RESNETS,
-        rules=(*SEQUENTIAL, *NECK),
+        backbones=networks.RESNETS,
+        rules=(*rules.SEQUENTIAL, *rules.NECK),
     ),
     Format(
         name="layumi",
         marks=(r"^backbone/conv1\.weight$", r"^classifier\.add_block\.0\."),
-        backbones=RESNETS,
+        backbones=(*networks.RESNETS, *networks.IBN_RESNETS),
         statistics=IMAGENET,
         interpolation="bicubic",
+    ),
+    Format(
+        name="torchreid's ResNet with a linear layer",
+        marks=(r"^backbone/conv1\.weight$", r"^backbone/fc\.1\.running_mean$", r"^backbone/classifier\."),
+        absent=(r"^backbone/fc\.[2-9]\.",),
+        backbones=networks.RESNETS,
+        statistics=IMAGENET,
+        last_stride=1,
+        note="its linear layer with BatchNorm (fc) is left: features are those that it was given",
+    ),
+    Format(
+        name="IBN-Net",
+        marks=(r"^backbone/conv1\.weight$", r"\.bn1\.IN\.", r"^backbone/layer1\.0\.se\.fc\."),
+        backbones=networks.SE_RESNETS,
+        statistics=IMAGENET,
+    ),
+    Format(
+        name="IBN-Net",
+        marks=(r"^backbone/conv1\.weight$", r"^backbone/layer1\.\d+\.IN\."),
+        backbones=networks.IBN_B_RESNETS,
+        statistics=IMAGENET,
     ),
     Format(
         name="CION",
         marks=(r"^backbone/conv1\.weight$", r"\.bn1\.IN\."),
         roles=("teacher", "student"),
-        backbones=IBN_RESNETS,
+        backbones=networks.IBN_RESNETS,
         statistics=IMAGENET,
         last_stride=1,
     ),
@@ -268,33 +264,35 @@ FORMATS = (
         name="IBN-Net",
         marks=(r"^backbone/conv1\.weight$", r"\.bn1\.IN\."),
         absent=(r"layer\d\.\d+\.IN\.",),
-        backbones=IBN_RESNETS,
+        backbones=networks.IBN_RESNETS,
         statistics=IMAGENET,
     ),
-    Format(name="torchreid's OSNet", marks=(r"^backbone/conv1\.conv\.",), backbones=OSNETS, statistics=IMAGENET),
+    Format(
+        name="torchreid's OSNet", marks=(r"^backbone/conv1\.conv\.",), backbones=networks.OSNETS, statistics=IMAGENET
+    ),
     Format(
         name="torchvision's ViT",
         marks=(r"^backbone/conv_proj\.",),
-        backbones=VITS[:8],
-        rules=TORCHVISION_VIT,
+        backbones=networks.VITS[:8],
+        rules=rules.TORCHVISION_VIT,
         statistics=IMAGENET,
         size=(224, 224),
     ),
     Format(
         name="transformers",
         marks=(r"^backbone/embeddings\.patch_embeddings\.",),
-        backbones=VITS,
-        rules=TRANSFORMERS_VIT,
+        backbones=networks.VITS,
+        rules=rules.TRANSFORMERS_VIT,
         size=(224, 224),
     ),
     Format(
         name="transformers",
         marks=(r"^backbone/embedder\.embedder\.",),
-        backbones=RESNETS,
-        rules=TRANSFORMERS_RESNET,
+        backbones=networks.RESNETS,
+        rules=rules.TRANSFORMERS_RESNET,
         statistics=IMAGENET,
         size=(224, 224),
     ),
-    Format(name="plain ViT", marks=(r"^backbone/patch_embed\.",), backbones=VITS, interpolation="bilinear"),
-    Format(name="plain ResNet", marks=(r"^backbone/conv1\.",), backbones=RESNETS),
+    Format(name="plain ViT", marks=(r"^backbone/patch_embed\.",), backbones=networks.VITS, interpolation="bilinear"),
+    Format(name="plain ResNet", marks=(r"^backbone/conv1\.",), backbones=networks.RESNETS),
 )

@@ -21,9 +21,10 @@ The papers evaluate the query encoder of MoCo (v3: base encoder) and the teacher
 STEMS = (
     "patch_embed.conv.0.weight", "patch_embed.projection.weight", "patch_embed.proj.weight", "conv_proj.weight",
     "embeddings.patch_embeddings.projection.weight", "embeddings.patch_embedding.weight",
-    "embedder.embedder.convolution.weight", "conv1.conv.weight", "conv1.0.weight", "conv1.weight", "0.weight",
+    "embedder.embedder.convolution.weight", "conv1.conv.weight", "conv1.0.weight", "layer0.conv1.weight", "conv1.weight",
+    "0.weight",
 )  # fmt: skip
-"""Names of first convolutions: of ViTs, Swins, transformers' networks, OSNet, and ResNets, also in an nn.Sequential."""
+"""Names of first convolutions: of ViTs, Swins, transformers' networks, OSNet, SENets and ResNets, also in an nn.Sequential."""
 COLOURS, KERNEL = 3, 7
 """Input channels of every first convolution, and size of that of a ResNet in an nn.Sequential, whose name says nothing."""
 

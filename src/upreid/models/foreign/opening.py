@@ -77,12 +77,12 @@ The names are compared as text: no module is imported, and no class, function or
 """
 
 
-def open_tensors(path: Path) -> dict[str, Tensor]:
-    """Return every tensor of a file under its path through the nested dictionaries: `state_dict.module.conv1.weight`.
+def open_checkpoint(path: Path) -> Mapping[Any, Any]:
+    """Return the dictionary that a file holds.
 
     The tensors of `.safetensors` files, and of what torch >= 1.6 wrote, stay on the disk until they are read. Raises
-    InputError where the file is missing; DataError where it is empty, cut short, no checkpoint, a state of upreid, without
-    tensors, or holds objects that only unpickling could make.
+    InputError where the file is missing; DataError where it is empty, cut short, no checkpoint, a state of upreid, or holds
+    objects that only unpickling could make.
     """
     if not path.is_file():
         raise InputError(f"no file {path}; give a checkpoint of torch.save or safetensors")
@@ -101,6 +101,15 @@ def open_tensors(path: Path) -> dict[str, Tensor]:
             f"{path} is the state of a run of upreid, from which only that run can go on; give the run's "
             f"encoder.safetensors"
         )
+    return content
+
+
+def open_tensors(path: Path, content: Mapping[Any, Any] | None = None) -> dict[str, Tensor]:
+    """Return every tensor of a file under its path through the nested dictionaries: `state_dict.module.conv1.weight`.
+
+    `content` is what `open_checkpoint` returned. Raises what that raises, and DataError for a file without tensors.
+    """
+    content = open_checkpoint(path) if content is None else content
     tensors = dict(flatten(content))
     if not tensors:
         keys = first_few([str(key) for key in content])

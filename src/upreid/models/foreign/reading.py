@@ -1,9 +1,11 @@
 """Read a checkpoint: its encoder under timm's names, which network that is, and how its images were made ready."""
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import timm
 import torch
@@ -14,7 +16,7 @@ from upreid.models import architectures
 from upreid.models.backbone import nearest_model
 from upreid.models.foreign.formats import Format
 from upreid.models.foreign.naming import EncoderTensors, find_encoder
-from upreid.models.foreign.opening import first_few, open_tensors
+from upreid.models.foreign.opening import first_few, open_checkpoint, open_tensors
 from upreid.models.foreign.positions import tell_grid
 from upreid.models.foreign.renaming import UNCOUNTED, rename, tell_format
 from upreid.models.foreign.statistics import HALF, Statistics, trained_with
@@ -69,13 +71,15 @@ def read_checkpoint(path: Path, choices: Choices | None = None) -> Foreign:
     Nothing in the file is executed. Raises DataError where the file cannot be read so, or holds no network that can be told.
     """
     choices = choices or Choices()
-    encoder = find_encoder(path, open_tensors(path), first_convolution(choices.backbone) if choices.backbone else "")
+    content = open_checkpoint(path)
+    first = first_convolution(choices.backbone) if choices.backbone else ""
+    encoder = find_encoder(path, open_tensors(path, content), first)
     row = (
         None
         if choices.backbone and not choices.format and not fits_a_row(path, encoder)
         else tell_format(path, encoder, choices.format)
     )
-    row = row or Format(name="timm", marks=(), backbones=())
+    row, said_by_boxmot = as_boxmot_says(row or Format(name="timm", marks=(), backbones=()), content)
     renamed = rename(path, encoder, row)
     backbone = choices.backbone or tell_backbone(path, renamed.backbone, row.backbones)
     source, statistics, reason = normalisation(path, encoder, row, tuned=bool(renamed.head))
@@ -86,10 +90,11 @@ def read_checkpoint(path: Path, choices: Choices | None = None) -> Foreign:
         sentences.append(f"{taken}; {len(renamed.left)} tensors beside it were left: {beside}")
     if row.note:
         sentences.append(row.note)
+    sentences += said_by_boxmot
     size, patch_stride, words = tell_size(renamed.backbone, row, choices)
     sentences += words
     last_stride = choices.last_stride or row.last_stride
-    if "resnet" in backbone and (choices.last_stride or row.last_stride):
+    if last_stride and re.search("resne[sx]?t", backbone):
         whose = "--last-stride" if choices.last_stride else f"that of the format ({row.name})"
         sentences.append(f"stride {last_stride} in the last stage, {whose}; no weight shows it")
     sentences.append(
@@ -112,6 +117,25 @@ def read_checkpoint(path: Path, choices: Choices | None = None) -> Foreign:
         neck=row.neck,
         left=tuple(renamed.left),
     )
+
+
+def as_boxmot_says(row: Format, content: Mapping[Any, Any]) -> tuple[Format, list[str]]:
+    """Return a format with the size of images that a file of BoxMOT states, and sentences on what it states."""
+    if not {"model_name", "state_dict", "img_size"} <= content.keys():
+        return row, []
+    size, how, said = content["img_size"], content.get("preprocess", "resize"), []
+    if (
+        isinstance(size, list | tuple)
+        and len(size) == 2
+        and all(type(each) is int and 0 < each < 2**12 for each in size)
+    ):
+        row = replace(row, size=(size[0], size[1]))
+        said.append(f"images of {size[0]}x{size[1]}, as BoxMOT wrote into it")
+    if how != "resize":
+        said.append(
+            f"BoxMOT made its images ready by '{how}'; upreid resizes without borders, so features differ a little"
+        )
+    return row, said
 
 
 def fits_a_row(path: Path, encoder: EncoderTensors) -> bool:
@@ -189,9 +213,12 @@ def tell_backbone(path: Path, tensors: dict[str, Tensor], candidates: tuple[str,
     likeness = {name: len(shapes & own) / len(shapes | own) for name in candidates for own in [shapes_of(name)]}
     best = max(likeness, key=lambda name: likeness[name])  # among equals the first
     if likeness[best] < ALIKE:
+        strange = [name for name, tensor in tensors.items() if (name, shape_of(tensor)) not in shapes_of(best)]
+        fault = f"has no place for {first_few(strange, 2)}" if strange else "lacks most of its tensors here"
         raise DataError(
-            f"{path} holds the tensors of no backbone that upreid can tell from shapes (the nearest, {best}, shares "
-            f"{likeness[best]:.0%}); known: {first_few(list(candidates))}"
+            f"{path} holds the tensors of no backbone that upreid can tell from shapes: the nearest, {best}, shares "
+            f"{likeness[best]:.0%} and {fault}; --backbone NAME reads a network of timm's by "
+            f"timm's names"
         )
     return best
 

@@ -65,6 +65,7 @@ CLIP_VISUAL: Rules = (
     (r"^backbone/ln_pre\.", "backbone/norm_pre."),
     (r"^backbone/ln_post\.", "backbone/norm."),
     (r"^backbone/proj$", "left/proj"),
+    (r"^cv_embed$", "backbone/cv_embed"),  # CLIP-ReID adds it to the class token
     (r"^backbone/transformer\.resblocks\.(\d+)\.ln_(\d)\.", r"backbone/blocks.\1.norm\2."),
     (r"^backbone/transformer\.resblocks\.(\d+)\.attn\.in_proj_", r"backbone/blocks.\1.attn.qkv."),
     (r"^backbone/transformer\.resblocks\.(\d+)\.attn\.out_proj\.", r"backbone/blocks.\1.attn.proj."),

@@ -16,13 +16,13 @@ from upreid.models.encoder import Encoder, plain
 from upreid.runtime.files import write_aside
 
 RESNETS = re.compile(r"(resnet(18|34|50|101|152)|wide_resnet(50|101)_2|resnext(50_32x4d|101_32x8d))(\.\w+)?")
-FASTREID = re.compile(r"fastreid_resnet(18|34|50|101)(_ibn)?(_nl)?")
+FASTREID = re.compile(r"fastreid_(resnet(18|34|50|101)(_ibn)?(_se)?|resnest(50|101))(_nl)?")
 BOT = re.compile(r"bot_resnet50")
 TRANSREID_VITS = re.compile(
     r"vit_base_patch16_224|deit_base_patch16_224|vit_small_patch16_transreid|vit_small_patch16_224"
 )
 OSNETS = re.compile(r"osnet_(x1_0|x0_75|x0_5|x0_25|ibn_x1_0|ain_x1_0)")
-OURS = re.compile(r"(bot_|fastreid_|pass_|solider_|osnet_)\w+|\w+(_ibn_a|_ics|_mocov3|_transreid)")
+OURS = re.compile(r"(bot_|fastreid_|pass_|solider_|osnet_)\w+|\w+(_ibn_[ab]|_ics|_mocov3|_transreid)")
 """Networks that upreid registers with timm, and that timm alone does not have."""
 WAY_OUT = "the ways out for this encoder are upreid export (ONNX) and upreid convert --to folder"
 SAME_SIZE = ("x1_0", "x0_75", "x0_5", "x0_25")
