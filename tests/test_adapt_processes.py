@@ -1,4 +1,4 @@
-"""Adaptation in processes of its own: killed at random moments, on two ranks, and every recipe on the layout that it is for."""
+"""Adaptation in processes of its own: killed at random moments, on two ranks, and every recipe on the layouts that it is for."""
 
 import json
 import random
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from upreid.cli import main
+from upreid.config.adapt import AdaptConfig
 from upreid.config.command_line import parse_training
 from upreid.config.recipe import recipe_names
 from upreid.data.settings import UNLABELLED
@@ -21,13 +22,15 @@ SMALL = ["--random.channels", "8", "--random.height", "32", "--random.width", "1
 SMALL += ["--train.identities", "4", "--train.images", "4"]
 LOOSE = ["--cluster.eps", "0.4", "--cluster.min-samples", "2", "--cluster.k1", "8", "--cluster.k2", "2"]
 ALONE = ["--train.device", "cpu", "--train.threads", "1", "--train.workers", "0"]
-KILLS = 10
+KILLS = {"laptop-usl": (10, 30), "laptop-uda": (3, 12)}
+"""How often a run of a recipe is killed, and its epochs."""
 SYNTH = ["--identities", "24", "--seed", "1", "--height", "32", "--width", "16", "--workers", "1"]
 
 
-def begin(corpus: Path, out: Path, *flags: str) -> list[str]:
-    data = ["--init", "random", "--data.name", "market1501", "--data.root", str(corpus), "--out", str(out)]
-    return ["adapt", "laptop-usl", *data, *SMALL, *LOOSE, *ALONE, *flags]
+def begin(recipe: str, corpus: Path, out: Path, *flags: str) -> list[str]:
+    data = ["--init", "random", "--data.name", "market1501", "--data.root", str(corpus / "market1501")]
+    data += ["--source.root", str(corpus / "personx")] if recipe == "laptop-uda" else []
+    return ["adapt", recipe, *data, "--out", str(out), *SMALL, *LOOSE, *ALONE, *flags]
 
 
 def command(words: list[str], ranks: int = 1) -> list[str]:
@@ -44,7 +47,8 @@ def finish(words: list[str], ranks: int = 1) -> None:
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("corpus")
     finish(["synth", str(out), *SYNTH])
-    return out / "market1501"
+    finish(["synth", str(out), *SYNTH, "--layout", "personx"])
+    return out
 
 
 def starts(out: Path) -> int:
@@ -66,13 +70,15 @@ def kill_at_a_random_moment(words: list[str], out: Path, chance: random.Random) 
     assert process.wait() == -signal.SIGKILL
 
 
-def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
-    long = ["--train.iterations", "8", "--train.epochs", "30", "--train.save-every", "3"]
-    finish(begin(corpus, tmp_path / "whole", *long))
+@pytest.mark.parametrize("recipe", KILLS)
+def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(recipe: str, corpus: Path, tmp_path: Path) -> None:
+    kills, epochs = KILLS[recipe]
+    long = ["--train.iterations", "8", "--train.epochs", str(epochs), "--train.save-every", "3"]
+    finish(begin(recipe, corpus, tmp_path / "whole", *long))
     chance, part = random.Random(1), tmp_path / "part"
-    for _ in range(KILLS):
+    for _ in range(kills):
         is_begun = (part / "config.json").exists()
-        words = ["adapt", "--resume", str(part)] if is_begun else begin(corpus, part, *long)
+        words = ["adapt", "--resume", str(part)] if is_begun else begin(recipe, corpus, part, *long)
         kill_at_a_random_moment(words, part, chance)
     finish(["adapt", "--resume", str(part)])
     for name in ("encoder.safetensors", "retrieval.json"):
@@ -110,7 +116,7 @@ SHORT = ["--train.iterations", "4", "--train.epochs", "3", "--train.save-every",
 def stop_within(phase: str, epoch: int, corpus: Path, folder: Path, ranks: int = 1) -> None:
     """Send SIGTERM while a run is in a phase of the clustering before an epoch, and see that it takes no further step."""
     (folder / "slow.py").write_text(SLOW)
-    words = [phase, str(epoch), str(folder / "mark"), *begin(corpus, folder / "part", *SHORT)]
+    words = [phase, str(epoch), str(folder / "mark"), *begin("laptop-usl", corpus, folder / "part", *SHORT)]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
     with (folder / "said").open("w") as said:
         process = subprocess.Popen([sys.executable, *launcher, str(folder / "slow.py"), *words], stderr=said)
@@ -125,7 +131,7 @@ def stop_within(phase: str, epoch: int, corpus: Path, folder: Path, ranks: int =
 @pytest.fixture(scope="module")
 def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole") / "run"
-    finish(begin(corpus, out, *SHORT))
+    finish(begin("laptop-usl", corpus, out, *SHORT))
     return out
 
 
@@ -146,16 +152,20 @@ def test_two_ranks_agree_to_stop_within_a_clustering(corpus: Path, tmp_path: Pat
 
 
 @pytest.mark.ranks
-def test_two_ranks_compute_what_one_process_does_with_the_same_batchnorm_groups(corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", KILLS)
+def test_two_ranks_compute_what_one_process_does_with_the_same_batchnorm_groups(
+    recipe: str, corpus: Path, tmp_path: Path
+) -> None:
     short = ["--train.iterations", "4", "--train.epochs", "2", "--train.no-auto-precision"]
     for ranks in (1, 2):
-        finish(begin(corpus, tmp_path / str(ranks), *short), ranks)
+        finish(begin(recipe, corpus, tmp_path / str(ranks), *short), ranks)
     rows = [
         [json.loads(row) for row in (tmp_path / name / "metrics.jsonl").read_text().splitlines()] for name in ("1", "2")
     ]
-    ours, theirs = ([row["cluster"] for row in some if "cluster" in row] for some in rows)
-    assert len(ours) == 8
-    assert theirs == pytest.approx(ours, rel=1e-3)
+    for loss in ("cluster", "source") if recipe == "laptop-uda" else ("cluster",):
+        ours, theirs = ([row[loss] for row in some if loss in row] for some in rows)
+        assert len(ours) == 8
+        assert theirs == pytest.approx(ours, rel=1e-3)
     found = [[row["clusters"]["clusters"] for row in some if "clusters" in row] for some in rows]
     assert found[0] == found[1]
 
@@ -163,11 +173,18 @@ def test_two_ranks_compute_what_one_process_does_with_the_same_batchnorm_groups(
 @pytest.mark.parametrize("recipe", recipe_names("adapt"))
 def test_every_recipe_starts_on_its_layout(recipe: str, tmp_path: Path) -> None:
     words = ["adapt", recipe, "--init", "random", "--out", str(tmp_path / "run")]
-    name = parse_training("adapt", [*words[1:], "--data.root", "x"]).data.name  # pyright: ignore[reportAttributeAccessIssue]
-    layout = "market1501" if name == UNLABELLED else name.removesuffix("-trainval")
-    assert main(["synth", str(tmp_path / "corpus"), *SYNTH, "--layout", layout]) == 0
-    root = tmp_path / "corpus" / ("wild" if name == UNLABELLED else layout)
+    config = parse_training("adapt", [*words[1:], "--data.root", "x"])
+    assert isinstance(config, AdaptConfig)
+    name = config.data.name
+    folders = {}
+    for flag, one, seed in (("--data.root", name, "1"), ("--source.root", config.source.name, "2")):
+        if one is None:
+            continue
+        layout = "market1501" if one == UNLABELLED else one.removesuffix("-trainval")
+        out = tmp_path / seed
+        assert main(["synth", str(out), *SYNTH, "--seed", seed, "--layout", layout]) == 0
+        folders[flag] = out / ("wild" if one == UNLABELLED else layout)
     network = ["--random.backbone", "resnet18", "--input.height", "32", "--input.width", "16"]
-    flags = [*network, *SMALL, *LOOSE, *ALONE, "--train.steps", "2", "--data.root", str(root)]
-    assert main([*words, *flags]) == 0
+    places = [word for flag, folder in folders.items() for word in (flag, str(folder))]
+    assert main([*words, *network, *SMALL, *LOOSE, *ALONE, "--train.steps", "2", *places]) == 0
     assert (tmp_path / "run" / "retrieval.json").exists() == (name != UNLABELLED)

@@ -50,6 +50,23 @@ def test_a_state_saved_by_an_earlier_version_belongs_to_the_same_configuration(
     assert digest(read(program, f"{line} --train.no-auto-precision")) == saved  # the recipes for laptops have it since
 
 
+@pytest.mark.parametrize(
+    ("line", "saved"),
+    [  # computed by commit 2bf058e, when an adaptation had no source
+        ("laptop-usl", "473ce9d73eaca0b2"),
+        ("msmt17-usl --memory.update hardest --train.accumulate 2", "2ac329e0d1532474"),
+    ],
+)
+def test_an_adaptation_without_a_source_belongs_to_the_same_configuration(line: str, saved: str) -> None:
+    assert digest(read("adapt", line)) == saved
+    assert digest(read("adapt", f"{line} --source.name personx --source.root x")) != saved
+
+
+def test_where_a_source_lies_does_not_count() -> None:
+    one, two = (digest(read("adapt", f"laptop-uda --source.root {root}")) for root in "ab")
+    assert one == two != digest(read("adapt", "laptop-uda --source.root a --source.alone-epochs 3"))
+
+
 @pytest.mark.parametrize("flags", ["--data.root b", "--out b", WATCHED, KEPT, "--train.threads 1 --train.workers 0"])
 @pytest.mark.parametrize("line", ["pretrain laptop", "finetune laptop-bot"])
 def test_where_and_how_closely_watched_a_run_is_does_not_count(line: str, flags: str) -> None:

@@ -1,5 +1,9 @@
-"""`upreid adapt`: train an encoder on images without labels by clustering them, and evaluate it where labels exist."""
+"""`upreid adapt`: train an encoder on images without labels by clustering them, and evaluate it where labels exist.
 
+With a labelled source beside them it is domain adaptation with joint training.
+"""
+
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +13,7 @@ from upreid.commands.downstream import augmentation, finish, plan_of, start_of
 from upreid.commands.starting_point import saved_size
 from upreid.config.adapt import AdaptConfig
 from upreid.data.benchmarks import Benchmark, open_benchmark
-from upreid.data.benchmarks.checkup import refuse_faults
+from upreid.data.benchmarks.checkup import refuse_faults, refuse_training_faults
 from upreid.data.benchmarks.contents import refuse_unreadable
 from upreid.data.records import Record
 from upreid.data.settings import UNLABELLED
@@ -50,39 +54,45 @@ def parts(config: AdaptConfig, context: Context) -> TrainingParts:
     require_scikit_learn()
     check_settings(config)
     labelled, records, remarks = images_of(config, context)
+    source = source_of(config, context, labelled)
     if context.header is None:
         check_size(config)
     start, origins = start_of(config, context)
-    name = config.data.name if labelled is None else labelled.name
-    trained_on = f"{name} without labels" if labelled else "images without labels"
+    trained_on = f"{labelled.name} without labels" if labelled else "images without labels"
+    if source is not None:
+        trained_on = f"{source.name} with labels and {trained_on}"
     if before := start.header.trained_on:
         trained_on = f"{before}, then {trained_on}"
     method = cluster_contrast.build(
         config, start, trained_on=context.header.trained_on if context.header else trained_on, world=context.world
     )
     train, has_cameras = config.train, all(record.camera is not None for record in records)
-    use_cameras = has_cameras and config.memory.cameras == "sampler"
+    wants_cameras = config.memory.cameras == "sampler"
+    use_cameras = has_cameras and wants_cameras
+    images = [replace(record, person=None) for record in records]
     feed = ClusteredFeed(
-        [replace(record, person=None) for record in records],
+        images,
         method,
         config.cluster,
-        fingerprint=fingerprint([replace(record, person=None) for record in records]),
+        fingerprint=fingerprint(images) + (f", source {fingerprint(source.train)}" if source else ""),
         preprocess=start.preprocess,
         augment=augmentation(config, start.preprocess),
         clusters=train.identities,
         images=train.images,
         iterations=train.iterations,
-        use_cameras=use_cameras,
+        use_cameras=wants_cameras,
         people=[record.person for record in records] if labelled else None,
         seed=train.seed,
         compute=context.compute,
+        source=source.train if source else (),
+        alone_epochs=config.source.alone_epochs,
         world=context.world,
         stop=context.stop,
         unreadable_share=config.data.unreadable_share,
     )
     plan, optim = plan_of(config, train.iterations), config.optim
-    facts = protocol(config, len(records), use_cameras=use_cameras)
     counted = f"{len(records)} images without labels, {train.iterations} steps per epoch, {plan.steps} steps"
+    beside = [] if source is None else [source_line(source, train.identities * train.images)]
     used = "camera labels decide which images meet in a batch" if use_cameras else "camera labels are not used"
     unmeasured = [] if labelled else ["there are no labels to evaluate with: the run ends with its encoder"]
     return TrainingParts(
@@ -90,8 +100,10 @@ def parts(config: AdaptConfig, context: Context) -> TrainingParts:
         feed=feed,
         plan=plan,
         optimiser=lambda some: make_optimiser(optim.name, some, lr=optim.lr, weight_decay=optim.weight_decay),
-        sentences=[*remarks, *origins, counted, used, *unmeasured],
-        finish=None if labelled is None else lambda: finish(config, labelled, facts, context),
+        sentences=[*remarks, *origins, counted, *beside, used, *unmeasured],
+        finish=None
+        if labelled is None
+        else lambda: finish(config, labelled, protocol(config, feed, source, use_cameras=use_cameras), context),
     )
 
 
@@ -108,6 +120,40 @@ def images_of(config: AdaptConfig, context: Context) -> tuple[Benchmark | None, 
     ranking = {"same_camera": config.test.same_camera, "multi_query": config.test.multi_query}
     remarks += from_lead(lambda: refuse_unreadable(labelled, **ranking), context.world)
     return labelled, labelled.train, remarks
+
+
+def source_of(config: AdaptConfig, context: Context, target: Benchmark | None) -> Benchmark | None:
+    """Return the labelled set that is learnt from beside the target; InputError where it is half given, or is the target."""
+    name, root, data = config.source.name, config.source.root, config.data
+    if name is None and root is None:
+        if config.source.alone_epochs:
+            raise InputError(
+                "--source.alone-epochs without a source: give --source.name and --source.root, or leave it away"
+            )
+        return None
+    if root is None:
+        raise InputError(f"--source.name {name} without its folder: give --source.root, or a recipe without a source")
+    if name is None:
+        raise InputError(f"--source.root {root} without its layout: give --source.name, such as --source.name personx")
+    source = open_benchmark(name, root, quiet=not context.world.is_lead, patience=data.patience)
+    refuse_training_faults(source)
+    ours, theirs = (os.path.realpath(one) for one in (source.root, target.root if target else data.root))
+    is_inside = target is None and os.path.commonpath([ours, theirs]) in (ours, theirs)
+    if ours == theirs or is_inside or (target is not None and fingerprint(source.train) == fingerprint(target.train)):
+        raise InputError(
+            f"--source.root {root} and --data.root {data.root} hold the same images; give a source that is another set than the "
+            "target, or train without one (a recipe such as usl, and no --source.name)"
+        )
+    return source
+
+
+def source_line(source: Benchmark, count: int) -> str:
+    """Say which labels are learnt from."""
+    facts = source.facts["train"]
+    return (
+        f"source {source.name}: {facts['images']} images of {facts['people']} people, whose labels are learnt from; "
+        f"each step has {count} of them beside {count} images without labels"
+    )
 
 
 def check_settings(config: AdaptConfig) -> None:
@@ -128,11 +174,18 @@ def check_size(config: AdaptConfig) -> None:
         )
 
 
-def protocol(config: AdaptConfig, num_images: int, *, use_cameras: bool) -> dict[str, Any]:
-    """Return what a result should state about the adaptation."""
+def protocol(
+    config: AdaptConfig, feed: ClusteredFeed, source: Benchmark | None, *, use_cameras: bool
+) -> dict[str, Any]:
+    """Return what a result should state about the adaptation, once it is done."""
+    known: dict[str, Any] = {}
+    if source is not None:
+        facts = {"dataset": source.name, "labels": "used", **source.facts["train"]}
+        known["source"] = facts | {"epochs_from_source_alone": feed.num_alone}
     return {
-        "setting": "without labels",
-        "training_images": num_images,
+        "setting": "without labels" if source is None else "domain adaptation, joint training",
+        **known,
+        "training_images": feed.num_images,
         "clustering": {"method": "DBSCAN on Jaccard distances", **vars(config.cluster)},
         "camera_labels": "sampler" if use_cameras else "not used",
         "chosen_epoch": "last",

@@ -1,13 +1,14 @@
 """The knobs of adaptation to images without labels; a sentence under each."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 from upreid.config.downstream import DownstreamConfig, DownstreamOptimiser
-from upreid.config.training import TrainConfig
+from upreid.config.training import TrainConfig, TrainingConfig
 from upreid.data.settings import UNLABELLED, LabelledSet, Tolerance
 from upreid.models.settings import HeadOptions
-from upreid.ranges import Count, Epochs, EpochsOrZero, Positive, Range, ShareOrZero
+from upreid.ranges import Count, CountOrZero, Epochs, EpochsOrZero, Positive, Range, ShareOrZero
 from upreid.retrieval.settings import ClusterOptions
 
 AtLeastTwo = Annotated[int, Range(least=2)]
@@ -22,8 +23,20 @@ class AdaptationData(LabelledSet, Tolerance):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceSet:
+    """Labelled set that is learnt from beside the images without labels: domain adaptation. Without one there is none."""
+
+    name: str | None = None
+    """Layout of the labelled source set, such as personx; its training images are learnt from with their labels."""
+    root: Path | None = None
+    """Folder of the labelled source set, or the one above it."""
+    alone_epochs: CountOrZero = 0
+    """Number of epochs at the start in which clusters that are too poor to learn from leave the source to learn from alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClusterMemory:
-    """Memory of the clusters that features are compared with."""
+    """Memory of the clusters, and of the people of a source, that features are compared with."""
 
     update: Literal["every", "hardest"] = "every"
     """Features that a cluster's memory follows: every one of the batch in turn, or the one least similar to it."""
@@ -58,9 +71,9 @@ class AdaptTrain(TrainConfig):
     """Length of an adaptation, its saved states, and how it computes."""
 
     identities: AtLeastTwo = 16
-    """Number of clusters in a batch (P), over all processes."""
+    """Number of clusters in a batch (P), over all processes; with a source as many of its people stand beside them."""
     images: AtLeastTwo = 16
-    """Number of images of each cluster in a batch (K)."""
+    """Number of images of each cluster in a batch (K), and of each of the people of a source."""
     iterations: Count = 400
     """Number of steps of an epoch, each of which begins with a new clustering."""
     epochs: Epochs = 50.0
@@ -73,9 +86,12 @@ class AdaptTrain(TrainConfig):
 class AdaptConfig(DownstreamConfig):
     """Adapt an encoder to images without labels by clustering them, and evaluate it where labels exist."""
 
+    without_effect: ClassVar[tuple[str, ...]] = (*TrainingConfig.without_effect, "source.root")
+    added_later: ClassVar[tuple[str, ...]] = (*TrainingConfig.added_later, "source")
     method: str = "cluster-contrast"
     """Name of the training method; the recipe chooses it."""
     data: AdaptationData
+    source: SourceSet = field(default_factory=SourceSet)
     head: GemHead = field(default_factory=GemHead)
     cluster: ClusterOptions = field(default_factory=ClusterOptions)
     memory: ClusterMemory = field(default_factory=ClusterMemory)

@@ -40,6 +40,13 @@ def people(records: Sequence[Record]) -> list[int]:
     return [record.person for record in records if record.person is not None]
 
 
+def numbered_people(records: Sequence[Record]) -> list[int]:
+    """Return the person of each labelled record, numbered from 0 in the order of the labels."""
+    labels = people(records)
+    number = {person: place for place, person in enumerate(sorted(set(labels)))}
+    return [number[person] for person in labels]
+
+
 def cameras(records: Sequence[Record]) -> list[int]:
     """Return the camera of each record, `UNKNOWN_CAMERA` where it is not known."""
     return [UNKNOWN_CAMERA if record.camera is None else record.camera for record in records]

@@ -6,6 +6,7 @@ not share batch statistics with its query, or the network finds it by them.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import TypeVar
 
 import torch
@@ -123,6 +124,22 @@ def grouped(norm: nn.BatchNorm2d | nn.BatchNorm1d, groups: int) -> GroupedBatchN
         True,
     )  # its own from the start: `untracked` would else make torch.compile begin anew
     return new.train(norm.training)
+
+
+def with_own_norms(module: Part) -> Part:
+    """Return a twin of a module that learns the same parameters, apart from those of BatchNorm, which it has for itself.
+
+    Images of another domain go through the twin (domain-specific BatchNorm, https://arxiv.org/abs/1906.03950): they are
+    normalised by their own statistics, running statistics and affine parameters, which begin as copies of the module's.
+    """
+    own = {id(parameter) for parameter in affine_parameters(module)}
+    return deepcopy(module, {id(parameter): parameter for parameter in module.parameters() if id(parameter) not in own})
+
+
+def affine_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """Return the affine parameters of every BatchNorm in `module`, in the order of its parts."""
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    return [parameter for norm in norms for parameter in norm.parameters()]
 
 
 def in_channels_last(module: Part) -> Part:

@@ -188,13 +188,13 @@ def check_images(feed: Feed, saved: dict[str, Any]) -> None:
             f"there are {feed.num_images} images and there were {saved['images']} when the run was saved; "
             f"put them back, or start a new run"
         )
-    before, now = (
-        str(fingerprint).partition(", tracklets ") for fingerprint in (saved["fingerprint"], feed.fingerprint)
-    )
+    before, now = (str(fingerprint).split(", ") for fingerprint in (saved["fingerprint"], feed.fingerprint))
     if before != now and before[0] == now[0]:
+        further = "the images of the source" if any(part.startswith("source ") for part in now) else "their tracklets"
+        flag = "--source.root the folder" if further.endswith("source") else "--data.tracklets the list"
         raise InputError(
-            f"the {feed.num_images} images are those that the run was saved with, but their tracklets are others; "
-            "give --data.tracklets the list of then, or start a new run"
+            f"the {feed.num_images} images are those that the run was saved with, but {further} are others; "
+            f"give {flag} of then, or start a new run"
         )
     if before != now:
         raise InputError(

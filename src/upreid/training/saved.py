@@ -84,14 +84,17 @@ def decides_nothing(name: str, config: TrainingConfig) -> bool:
 
 def found_again(config: Any, started_in: str | None) -> Any:
     """Follow relative paths of the data from the folder that the run was started in, where they do not lead there from here."""
-    data = config.data
-    moved = {}
-    for name in ("root", "split", "tracklets"):
-        path = getattr(data, name, None)
-        if path is None or str(path) in TRACKLET_WORDS or path.is_absolute() or path.exists() or started_in is None:
-            continue
-        moved[name] = Path(started_in) / path
-    return replace(config, data=replace(data, **moved)) if moved else config
+    for section in ("data", "source"):
+        settings, moved = getattr(config, section, None), {}
+        for name in ("root", "split", "tracklets"):
+            path = getattr(settings, name, None)
+            if path is None or str(path) in TRACKLET_WORDS or path.is_absolute() or path.exists() or started_in is None:
+                continue
+            moved[name] = Path(started_in) / path
+        if moved:
+            assert settings is not None
+            config = replace(config, **{section: replace(settings, **moved)})
+    return config
 
 
 def saved_state(folder: Path, hash_: str, states: States) -> dict[str, Any] | None:

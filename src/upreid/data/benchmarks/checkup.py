@@ -34,6 +34,14 @@ def refuse_faults(labelled: Benchmark, *, trains: bool = True, same_camera: str 
     return found.remarks
 
 
+def refuse_training_faults(labelled: Benchmark) -> None:
+    """Raise InputError for faults of the training list, where nothing but that is used of a set."""
+    found = Diagnosis(faults=[] if labelled.train else ["the train list is empty"])
+    check_repeats("train", labelled.train, found)
+    if found.faults:
+        raise InputError(f"{labelled.name} at {labelled.root}: {'; '.join(found.faults)}")
+
+
 def quick_checkup(labelled: Benchmark, *, trains: bool = True, same_camera: str = "drop") -> Diagnosis:
     """Look at lists, people and cameras; no image is read.
 

@@ -1,4 +1,7 @@
-"""Unlabelled images in batches of P clusters with K images each; every epoch begins with a new clustering."""
+"""Unlabelled images in batches of P clusters with K images each, perhaps beside as many images of P people of a labelled source.
+
+Every epoch begins with a new clustering.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -6,15 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
 from upreid.data.augment.downstream import DownstreamAugment
 from upreid.data.dataset import LabelledBatch
-from upreid.data.records import Record, cameras
+from upreid.data.records import UNKNOWN_CAMERA, Record, cameras, numbered_people
 from upreid.errors import InputError, Stopped
 from upreid.methods.cluster_contrast import ClusterContrast
+from upreid.models.encoder import Encoder
 from upreid.retrieval.cluster_report import check_clusters, cluster_line
 from upreid.retrieval.clustering import Clusters, cluster, measured
 from upreid.retrieval.features import encode_batches, own_part
@@ -24,6 +28,7 @@ from upreid.runtime.console import say
 from upreid.runtime.distributed import ALONE, World, agree, average, from_lead, gather_rows
 from upreid.runtime.interrupt import Stop, is_time_to_stop
 from upreid.runtime.seed import stream_key
+from upreid.training.feeds.cluster_batches import ClusterBatches
 from upreid.training.feeds.inputs import TrainingInputs
 from upreid.training.state import exported
 from upreid.types import Preprocess, Views
@@ -32,46 +37,10 @@ BATCH = 128
 """Number of images in a forward pass that makes features."""
 
 Loaded = tuple[int, LabelledBatch]
-"""A step, and this rank's images of it."""
+"""A step, and this rank's images of it: those of the target, then those of the source."""
 
-
-class ClusterBatches:
-    """For each step of an epoch `clusters_per_batch` x `images_per_cluster` places in the list of images.
-
-    Every pass over the clusters is a new permutation. Of each cluster one image is drawn, and the others of the batch from images
-    of other cameras, where the cluster has some; images repeat where there are too few. Clusters of one image, and what is left
-    over after the last whole batch of a pass, are left out. This is the sampling of Cluster-Contrast. Everything follows from
-    (seed, epoch).
-    """
-
-    def __init__(
-        self, labels: Sequence[int], seen: Sequence[int], *, clusters_per_batch: int, images_per_cluster: int, seed: int
-    ) -> None:
-        self.num_clusters, self.num_images, self.seed = clusters_per_batch, images_per_cluster, seed
-        self.cameras = np.asarray(seen)
-        places: dict[int, list[int]] = {}
-        for place, label in enumerate(labels):
-            places.setdefault(label, []).append(place)
-        self.places = [np.array(some) for label, some in sorted(places.items()) if label >= 0 and len(some) > 1]
-
-    def epoch(self, epoch: int, steps: int) -> list[list[int]]:
-        """Draw the batches of an epoch."""
-        numbers = np.random.default_rng(stream_key(self.seed, epoch, "clusters"))
-        batches: list[list[int]] = []
-        while len(batches) < steps:
-            order = numbers.permutation(len(self.places))
-            for first in range(0, len(order) - self.num_clusters + 1, self.num_clusters):
-                chosen = order[first : first + self.num_clusters]
-                batches.append([place for one in chosen for place in self.draw(self.places[one], numbers)])
-        return batches[:steps]
-
-    def draw(self, places: np.ndarray, numbers: np.random.Generator) -> list[int]:
-        """Draw K images of a cluster."""
-        first = numbers.choice(places)
-        others = places[self.cameras[places] != self.cameras[first]]
-        others = others if len(others) else places[places != first]
-        more = numbers.choice(others, self.num_images - 1, replace=len(others) < self.num_images - 1)
-        return [int(first), *more.tolist()]
+VIEWS = (("images", "clusters"), ("source_images", "people"))
+"""Names of the views of the target and of the source: pictures, and their classes."""
 
 
 class ClusteredFeed:
@@ -80,6 +49,11 @@ class ClusteredFeed:
     An epoch is a fixed number of steps. Before its first, the images are encoded by the encoder as it is (the ranks share them),
     rank 0 clusters them, and the method is told. The clusters of an epoch are part of the state, so that a run resumed within it
     goes on with them.
+
+    With records of a labelled `source` there are the views `source_images` and `people` too, drawn in the same way from its
+    people. These images are encoded for every epoch as well, with the BatchNorm of the source. People are the classes from 0 in
+    the order of their labels, and clusters are the classes after them. In the first `alone_epochs` clusters may be too poor to
+    learn from: such an epoch has no view `clusters`, and its `images` are drawn at random.
     """
 
     def __init__(
@@ -98,6 +72,8 @@ class ClusteredFeed:
         people: Sequence[int | None] | None,
         seed: int,
         compute: Compute,
+        source: Sequence[Record] = (),
+        alone_epochs: int = 0,
         world: World = ALONE,
         stop: Stop | None = None,
         unreadable_share: float = 0.01,
@@ -108,29 +84,61 @@ class ClusteredFeed:
                 "--train.identities or --train.images, or add images"
             )
         self.method, self.options, self.augment = method, options, augment
-        self.num_clusters, self.num_of_each, self.seed = clusters, images, seed
-        self.batch, self.num_images, self.steps_per_epoch = clusters * images, len(records), iterations
-        self.fingerprint, self.people = fingerprint, people
+        self.how = {"clusters_per_batch": clusters, "images_per_cluster": images}
+        self.seed, self.use_cameras, self.alone_epochs = seed, use_cameras, alone_epochs
+        self.steps_per_epoch, self.of_each_set = iterations, clusters * images
+        self.batch = self.of_each_set * (2 if source else 1)
+        self.num_images, self.fingerprint, self.people = len(records), fingerprint, people
         self.compute, self.world, self.stop = compute, world, Stop() if stop is None else stop
-        self.cameras = cameras(records) if use_cameras else [0] * len(records)
-        self.inputs = TrainingInputs(records, preprocess, compute, unreadable_share)
-        self.labels = torch.full((len(records),), -1)
-        self.epoch = -1
+        self.cameras = self.cameras_of(records)
+        self.source_people = torch.tensor(numbered_people(source), dtype=torch.long)
+        self.source_order = ClusterBatches(
+            self.source_people.tolist(), self.cameras_of(source), **self.how, seed=stream_key(seed, 0, "source")
+        )
+        if source and len(self.source_order.places) < clusters:
+            raise InputError(
+                f"batches of {clusters} people of the source, and {len(self.source_order.places)} of its people have two "
+                "images or more; lower --train.identities, or take another source"
+            )
+        self.inputs = TrainingInputs([*records, *source], preprocess, compute, unreadable_share)
+        self.take(torch.full((len(records),), -1), -1)
         self.news: dict[str, Any] = {}
+        self.num_alone = 0
+
+    def cameras_of(self, records: Sequence[Record]) -> list[int]:
+        """Return the cameras that decide which images meet in a batch: all the same where one is not known."""
+        seen = cameras(records)
+        return seen if self.use_cameras and UNKNOWN_CAMERA not in seen else [0] * len(seen)
+
+    def take(self, labels: Int64[Tensor, " images"], epoch: int) -> None:
+        """Take the clusters of an epoch, and number them as classes behind the people of the source."""
+        self.labels, self.epoch = labels, epoch
+        num_people = int(self.source_people.max()) + 1 if len(self.source_people) else 0
+        self.classes = torch.cat([torch.where(labels < 0, -1, labels + num_people), self.source_people])
 
     def batches(self, first: int, last: int) -> Iterator[Loaded]:
-        """Yield this rank's part of the steps from `first` to `last`: P / ranks clusters."""
+        """Yield this rank's part of the steps from `first` to `last`: P / ranks clusters, and as many people of the source."""
+        share = self.world.share(self.of_each_set)
         for epoch in range(first // self.steps_per_epoch, -(-last // self.steps_per_epoch)):
             if epoch != self.epoch:
                 self.regroup(epoch)
             begin = epoch * self.steps_per_epoch
             steps = range(max(first, begin), min(last, begin + self.steps_per_epoch))
-            how = {"clusters_per_batch": self.num_clusters, "images_per_cluster": self.num_of_each}
-            order = ClusterBatches(self.labels.tolist(), self.cameras, **how, seed=self.seed)
-            whole = order.epoch(epoch, self.steps_per_epoch)[steps.start - begin : steps.stop - begin]
-            yield from zip(
-                steps, self.inputs.batches([places[self.world.share(self.batch)] for places in whole]), strict=True
-            )
+            whole = self.order(epoch)[steps.start - begin : steps.stop - begin]
+            own = [places[share] for places in whole]
+            if len(self.source_people):
+                known = self.source_order.epoch(epoch, self.steps_per_epoch)[steps.start - begin : steps.stop - begin]
+                beside = ([self.num_images + place for place in places[share]] for places in known)
+                own = [target + source for target, source in zip(own, beside, strict=True)]
+            yield from zip(steps, self.inputs.batches(own), strict=True)
+
+    def order(self, epoch: int) -> list[list[int]]:
+        """Draw the target's images of each step of an epoch: of clusters, or where there are none to learn from, any."""
+        if self.labels.max() >= 0:
+            batches = ClusterBatches(self.labels.tolist(), self.cameras, **self.how, seed=self.seed)
+            return batches.epoch(epoch, self.steps_per_epoch)
+        numbers = np.random.default_rng(stream_key(self.seed, epoch, "any images"))
+        return [numbers.permutation(self.num_images)[: self.of_each_set].tolist() for _ in range(self.steps_per_epoch)]
 
     def regroup(self, epoch: int) -> None:
         """Encode the images, cluster them, and tell the method.
@@ -139,26 +147,32 @@ class ClusteredFeed:
         """
         phases = dict[str, dict[str, float]]()
         with measured(phases, "features"):
-            features = F.normalize(self.features())
+            features = F.normalize(self.features(self.method.encoder(), range(self.num_images)))
         is_read = self.readable()
-        found = from_lead(lambda: self.cluster(features, is_read), self.world)
+        found = from_lead(lambda: self.cluster(features, is_read, epoch), self.world)
         if found is None or agree(bool(self.stop), self.compute.device, self.world):
             raise Stopped("asked to stop while clustering")
-        self.labels, self.epoch = torch.from_numpy(found.labels), epoch
-        self.method.begin_epoch(features, self.labels)
+        if (encoder := self.method.source_encoder()) is not None:
+            with measured(phases, "source features"):
+                known = self.features(encoder, range(self.num_images, len(self.classes)))
+            features = torch.cat([features, F.normalize(known)])
+        self.take(torch.from_numpy(found.labels), epoch)
+        self.num_alone += int(self.labels.max() < 0)
+        self.method.begin_epoch(features, self.classes)
         self.news = {"epoch": epoch, "clusters": found.report | {"phases": phases | found.report["phases"]}}
         if self.world.is_lead:
             say(f"epoch {epoch + 1}: {cluster_line(found.report)}")
 
-    def features(self) -> Float[Tensor, "images dim"]:
-        """Encode all images without augmentation, on all ranks together."""
-        encoder = exported(self.method.encoder(), self.world).eval()
-        own = range(self.num_images)[own_part(self.num_images, BATCH, self.world)]
+    def features(self, encoder: Encoder, places: range) -> Float[Tensor, "images dim"]:
+        """Encode some of the images without augmentation, on all ranks together."""
+        encoder = exported(encoder, self.world).eval()
+        own = places[own_part(len(places), BATCH, self.world)]
         order = [list(own[first : first + BATCH]) for first in range(0, len(own), BATCH)]
-        seen = torch.tensor(self.cameras)[own.start : own.stop]
-        loaded = self.read(order, -(-self.num_images // BATCH) // self.world.size)
+        loaded = self.read(order, -(-len(places) // BATCH) // self.world.size)
         how = {"device": self.compute.device, "quiet": not self.world.is_lead}
-        return gather_rows(encode_batches(encoder.after_neck, loaded, seen, **how), self.world)
+        return gather_rows(
+            encode_batches(encoder.after_neck, loaded, torch.zeros(len(own), dtype=torch.long), **how), self.world
+        )
 
     def read(self, order: Sequence[list[int]], votes: int) -> Iterator[Tensor]:
         """Yield images in order, and count those that cannot be read; Stopped where a rank was asked to stop.
@@ -174,13 +188,16 @@ class ClusteredFeed:
     def readable(self) -> Bool[Tensor, " images"]:
         """Tell which images no rank has failed to read: in the place of the others stands the feature of another image."""
         failed = torch.zeros(self.num_images)
-        failed[list(self.inputs.ledger.reasons)] = 1
+        failed[[place for place in self.inputs.ledger.reasons if place < self.num_images]] = 1
         return average(failed, self.world) == 0
 
-    def cluster(self, features: Float[Tensor, "images dim"], is_read: Bool[Tensor, " images"]) -> Clusters | None:
-        """Cluster features, and refuse what cannot be learnt from; None where somebody asks to stop meanwhile.
+    def cluster(
+        self, features: Float[Tensor, "images dim"], is_read: Bool[Tensor, " images"], epoch: int
+    ) -> Clusters | None:
+        """Cluster features; None where somebody asks to stop meanwhile.
 
-        Images that cannot be read take no part, and belong to no cluster.
+        Images that cannot be read take no part, and belong to no cluster. Clusters that nothing can be learnt from are refused;
+        where the epoch may learn from the source alone, no image belongs to one.
         """
         people = self.people and [
             person for person, is_one in zip(self.people, is_read.tolist(), strict=True) if is_one
@@ -195,7 +212,13 @@ class ClusteredFeed:
         found = replace(found, labels=labels, report=found.report | {"unreadable": unreadable})
         sizes = np.bincount(found.labels[found.labels >= 0])
         report = found.report | {"clusters": int((sizes > 1).sum())}  # those of one image are not trained on
-        check_clusters(report, people_per_batch=self.num_clusters, prefix="--cluster.")
+        try:
+            check_clusters(report, people_per_batch=self.how["clusters_per_batch"], prefix="--cluster.")
+        except InputError as error:
+            if epoch >= self.alone_epochs:
+                raise
+            say(f"epoch {epoch + 1} learns from the source alone: {error}")
+            return replace(found, labels=np.full_like(found.labels, -1), report=found.report | {"source_alone": True})
         return found
 
     def heed(self, *progress: object) -> None:
@@ -208,12 +231,16 @@ class ClusteredFeed:
         """Bring a batch to the device and augment it there."""
         step, batch = item
         self.inputs.count(batch.skipped)
-        device = self.compute.device
-        images = batch.images.to(device, non_blocking=True)
-        return {
-            "images": self.augment(images, step, first=self.world.rank * len(images)),
-            "clusters": self.labels[batch.indices].to(device, non_blocking=True),
-        }
+        device, own = self.compute.device, self.of_each_set // self.world.size
+        images = batch.images.to(device, non_blocking=True).split(own)
+        classes = self.classes[batch.indices].to(device, non_blocking=True).split(own)
+        views: Views = {}
+        for number, (pictures, numbers) in enumerate(VIEWS[: len(images)]):
+            first = number * self.of_each_set + self.world.rank * own
+            views |= {pictures: self.augment(images[number], step, first=first), numbers: classes[number]}
+        if self.labels.max() < 0:
+            del views["clusters"]
+        return views
 
     def report(self) -> dict[str, Any]:
         """Return what came of the last clustering, once."""
@@ -221,10 +248,12 @@ class ClusteredFeed:
         return news
 
     def state(self) -> dict[str, Any]:
-        """Return the clusters of this epoch, and the files that were skipped."""
-        return {"skipped": self.inputs.ledger.state(), "epoch": self.epoch, "labels": self.labels.clone()}
+        """Return the clusters of this epoch, the files that were skipped, and how often the source was alone."""
+        alone = {"alone": self.num_alone} if len(self.source_people) else {}
+        return {"skipped": self.inputs.ledger.state(), "epoch": self.epoch, "labels": self.labels.clone(), **alone}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on with the clusters that an earlier run had."""
         self.inputs.go_on(state.get("skipped", ()))
-        self.epoch, self.labels = int(state["epoch"]), state["labels"]
+        self.take(state["labels"], int(state["epoch"]))
+        self.num_alone = int(state.get("alone", 0))

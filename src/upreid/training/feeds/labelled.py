@@ -10,7 +10,7 @@ import torch
 
 from upreid.data.augment.downstream import DownstreamAugment
 from upreid.data.dataset import LabelledBatch
-from upreid.data.records import Record, cameras, people
+from upreid.data.records import Record, cameras, numbered_people, people
 from upreid.errors import InputError
 from upreid.runtime.compute import Compute
 from upreid.runtime.distributed import ALONE, World
@@ -101,8 +101,7 @@ class LabelledFeed:
         self.compute, self.world = compute, world
         self.batch, self.num_images = identities * images, len(records)
         self.steps_per_epoch = len(self.order.epoch(0))
-        number = {person: place for place, person in enumerate(sorted(set(people(records))))}
-        self.people = torch.tensor([number[person] for person in people(records)])
+        self.people = torch.tensor(numbered_people(records))
         self.cameras = torch.tensor(cameras(records))
         self.fingerprint = fingerprint(records)
         self.inputs = TrainingInputs(records, preprocess, compute, unreadable_share)
