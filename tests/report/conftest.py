@@ -1,7 +1,9 @@
 """A pre-training, a fine-tuning from it, and pages about them."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,3 +62,32 @@ def chromium() -> str:
     if found is None:
         pytest.skip("this machine has no Chromium; install one (Debian: chromium) to open the pages in a browser")
     return found
+
+
+PAPER = {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 24, 29)"}
+
+
+@pytest.fixture(scope="package")
+def browser(chromium: str) -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
+        yield started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+
+
+def open_page(browser: Any, page: Path, width: int, scheme: str) -> Any:
+    """Open a page, which must fit, show its pictures and charts, load nothing else and bring no complaint."""
+    tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    said: list[str] = []
+    asked: list[str] = []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(page.as_uri())
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == PAPER[scheme]
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.evaluate("[...document.images].every((one) => one.complete && one.naturalWidth > 0)")
+    charts = tab.evaluate("[...document.querySelectorAll('.chart')].map((one) => one.getBoundingClientRect().width)")
+    assert min(charts) > 250
+    assert said == []
+    assert [place for place in asked if not place.startswith("data:")] == [page.as_uri()]
+    return tab

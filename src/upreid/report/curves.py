@@ -41,10 +41,11 @@ def chart(
     note: str,
     points_of: Callable[[ReportedRun], Points],
     *,
+    x_label: str = "step",
     is_loss: bool = False,
     from_zero: bool = False,
 ) -> Chart:
-    """Draw one number of several runs against the step; a loss is smoothed, with what the journal says behind it."""
+    """Draw one number of several runs, by default against the step; a loss is smoothed, with what the journal says behind it."""
     lines: list[Line] = []
     for style, run in enumerate(runs):
         points = points_of(run)
@@ -54,7 +55,7 @@ def chart(
             lines.append(Line(label=run.name, points=smoothed, style=style, behind=thinned(points)))
         elif points:
             lines.append(Line(label=run.name, points=thinned(points), style=style))
-    return Chart(title=title, x_label="step", note=note, lines=lines, from_zero=from_zero)
+    return Chart(title=title, x_label=x_label, note=note, lines=lines, from_zero=from_zero)
 
 
 def terms_of(run: ReportedRun) -> list[str]:

@@ -16,6 +16,7 @@ from upreid.commands.table import RetrievalResult, headings, notes, read
 from upreid.config.commands import OptionalSet, ReportConfig
 from upreid.errors import InputError, UpreidError
 from upreid.models.encoder import ENCODER_FILE, encoder_sha256
+from upreid.report.clusters import Clustering, cluster_charts, look_into
 from upreid.report.curves import charts_of
 from upreid.report.people import SeenSet, named_sets, see
 from upreid.report.runs import ReportedRun, differing_settings, read_runs
@@ -60,6 +61,8 @@ def page_of(
         unfinished=[sentence for run in runs if (sentence := unfinished(run))],
         results=result_tables(runs, remarks),
         charts=charts_of(runs),
+        cluster_charts=cluster_charts(runs),
+        clusterings=seen_clusters(runs, remarks),
         sets=seen_sets(runs, config, given, compute, remarks),
         terms=seen_terms(runs, config, compute, remarks),
         differing=differing_settings(runs) if len(runs) > 1 else {},
@@ -136,6 +139,18 @@ def seen_sets(
         except (UpreidError, OSError) as error:
             remarks.append(f"{', '.join(run.name for run in some)}: no pictures of {name}, because {error}")
     return sets
+
+
+def seen_clusters(runs: Sequence[ReportedRun], remarks: list[str]) -> list[Clustering]:
+    """Look into the last clusters of the adaptations; images or a state that are not there are remarked."""
+    found = []
+    for run in runs:
+        if run.program == "adapt":
+            try:
+                found.append(look_into(run))
+            except (UpreidError, OSError) as error:
+                remarks.append(f"{run.name}: no pictures of its clusters, because {error}")
+    return found
 
 
 def seen_terms(runs: Sequence[ReportedRun], config: ReportConfig, compute: Compute, remarks: list[str]) -> list[Terms]:

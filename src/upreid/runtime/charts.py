@@ -82,8 +82,10 @@ class Chart:
 
     @property
     def x_ticks(self) -> list[tuple[float, str]]:
-        """Return place and label of the ticks of the horizontal axis."""
-        return [(self.x(value), written(value)) for value in ticks(*self.x_range, count=5)]
+        """Return place and label of the ticks of the horizontal axis; there is no half of a step or an epoch."""
+        is_whole = all(float(x).is_integer() for line in self.lines for x, _ in line.points)
+        places = [value for value in ticks(*self.x_range, count=5) if not is_whole or float(value).is_integer()]
+        return [(self.x(value), written(value)) for value in places]
 
     @property
     def y_ticks(self) -> list[tuple[float, str]]:
