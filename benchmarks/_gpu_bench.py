@@ -22,8 +22,8 @@ BACKBONES = {"resnet50": "luperson-resnet50", "vit-small": "luperson-vit-small"}
 """Backbone -> recipe of UP-ReID."""
 ROUNDS = 5
 """Rounds in which candidates take turns."""
-METHODS = {"MoCo v2": NO_TERMS, "UP-ReID": ()}
-"""Method -> flags over that recipe."""
+METHODS = {"MoCo v2": NO_TERMS, "both terms": ()}
+"""Method -> flags over that recipe with both terms."""
 TINY = "--model.embed-dim 16 --contrast.queue 64 --intrinsic.rows 2 --intrinsic.columns 1 --train.threads 1 --model.backbone"
 TINY_FLAGS = {
     "resnet50": [*TINY.split(), "resnet18", "--model.channels", "4", "--model.last-stride", "1"],
@@ -60,9 +60,8 @@ class Bench:
     def flags(self, backbone: str) -> list[str]:
         """Return the flags that are put over the recipe of a backbone."""
         (height, width), batch = self.size(), 8 if self.tiny else 256
-        shape = (
-            f"--augment.height {height} --augment.width {width} --train.batch {batch} --train.device {self.device.type}"
-        )
+        shape = f"--augment.height {height} --augment.width {width} --train.batch {batch}"
+        shape += f" --train.device {self.device.type} --intrinsic.weight 3"
         return [*shape.split(), *(TINY_FLAGS[backbone] if self.tiny else [])]
 
     def crops(self, add: Add = lambda *_, **__: None) -> Path:

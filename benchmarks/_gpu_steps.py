@@ -20,7 +20,7 @@ from upreid.runtime.compute import settle
 def steps(bench: Bench, add: Add, *, backbone: str) -> None:
     """Measure the steps alone, in eager mode, beside straightforward ones; then the largest batch that fits."""
     made = {name: pretraining(bench.config(backbone, *flags), bench.device) for name, flags in METHODS.items()}
-    config, autocast = bench.config(backbone), made["UP-ReID"].precision.autocast
+    config, autocast = bench.config(backbone), made["both terms"].precision.autocast
     plain = {name: Plain(config, step.views, autocast).step for name, step in made.items()}
     candidates: dict[str, Work] = {**made, **{f"{name}, straightforward": work for name, work in plain.items()}}
     compare(bench, add, candidates, plain, config.train.batch)

@@ -60,7 +60,7 @@ def watch(steps: int) -> list[tuple[int, float, float]]:
     """Note the step, the memory of the run and that of its worker once a second."""
     with tempfile.TemporaryDirectory() as folder:
         where = ["--data.root", str(paint(Path(folder) / "pictures")), "--out", str(out := Path(folder) / "run")]
-        words = ["pretrain", "laptop", *where, "--train.steps", str(steps), *SMALL, *ON_CPU]
+        words = ["pretrain", "both-terms-laptop", *where, "--train.steps", str(steps), *SMALL, *ON_CPU]
         seen: list[tuple[int, float, float]] = []
         with subprocess.Popen([sys.executable, "-m", "upreid", *words], stderr=subprocess.DEVNULL) as run:
             while run.poll() is None:

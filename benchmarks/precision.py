@@ -28,7 +28,7 @@ RESNET18 = ["--augment.height", 128, "--augment.width", 64, "--model.channels", 
 RESNET50 = [*RESNET18, "--model.backbone", "resnet50", "--train.batch", 16]
 CASES = {
     "MoCo v2, laptop network at 64x32": ("moco-laptop", []),
-    "UP-ReID, laptop network at 64x32": ("laptop", []),
+    "both terms, laptop network at 64x32": ("both-terms-laptop", []),
     "fine-tuning, laptop network at 64x32": ("laptop-bot", []),
     "MoCo v2, ResNet-18 at 128x64": ("moco-laptop", RESNET18),
     "MoCo v2, ResNet-50 at 128x64, 16 images": ("moco-laptop", RESNET50),

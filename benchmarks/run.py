@@ -106,7 +106,7 @@ def measure(given: argparse.Namespace, recipe: str, data: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A whole run against its steps alone")
-    parser.add_argument("--recipe", help="default: laptop and moco-laptop")
+    parser.add_argument("--recipe", help="default: both-terms-laptop and moco-laptop")
     parser.add_argument("--data", type=Path, help="images; rendered for the occasion by default")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
@@ -118,7 +118,7 @@ def main() -> None:
         if data is None:
             synthesise(Path(folder) / "corpus", CorpusSettings(identities=50))
             data = Path(folder) / "corpus" / "wild"
-        for recipe in [given.recipe] if given.recipe else ["laptop", "moco-laptop"]:
+        for recipe in [given.recipe] if given.recipe else ["both-terms-laptop", "moco-laptop"]:
             measure(given, recipe, data)
 
 

@@ -31,7 +31,7 @@ from upreid.types import Preprocess
 
 IMAGES, PER_TRACKLET = 2048, 8
 MOCO, READ = "MoCo v2", "a batch without tracklets"
-TERMS = {"moco-laptop": "MoCo v2", "laptop": "UP-ReID"}
+TERMS = {"moco-laptop": "MoCo v2", "both-terms-laptop": "both terms"}
 OPTIONS: dict[str, list[object]] = {
     "": [],
     ", older keys left out": ["--contrast.mates", "left-out"],

@@ -22,7 +22,7 @@ NAVIGATION: dict[str, list[str]] = {
     "Pre-train and adapt": ["sources", "recipes", "own-ablation", "without-labels", "datasets"],
     "Use an encoder": ["search", "threshold", "trackers", "weights", "report", "watch"],
     "Reference": ["commands", "python", "new-method", "contributing"],
-    "Evidence": ["reproduction", "results", "stand-in", "paper", "performance", "reliability"],
+    "Evidence": ["reproduction", "results", "results-version1", "stand-in", "paper", "performance", "reliability"],
     "Responsibility": ["use-with-care"],
 }
 """Title of a section -> its pages. A page that stands in none follows the sections."""

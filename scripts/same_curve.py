@@ -77,7 +77,10 @@ class Cell:
 def pretrain(recipe: str, *flags: str, workers: int = 0, ranks: int = 1) -> Cell:
     """Make a cell of a small pre-training."""
     narrow = ["--model.channels", "8"] if recipe.endswith("laptop") else []
-    return Cell(program="pretrain", recipe=recipe, flags=[*SMALL, *narrow, *flags], workers=workers, ranks=ranks)
+    terms = [] if recipe.startswith("moco") else ["--intrinsic.weight", "3"]  # both, whatever the recipe has
+    return Cell(
+        program="pretrain", recipe=recipe, flags=[*SMALL, *narrow, *terms, *flags], workers=workers, ranks=ranks
+    )
 
 
 def finetune(recipe: str, *flags: str, workers: int = 0, ranks: int = 1) -> Cell:

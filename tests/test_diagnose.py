@@ -34,7 +34,7 @@ def pretrained(corpus: Path, out: Path, recipe: str, *flags: str) -> Path:
 
 @pytest.mark.parametrize(
     ("recipe", "terms", "flags"),
-    [("moco-laptop", 1, []), ("laptop", 3, []), ("laptop", 3, ["--intrinsic.source", "pixels"])],
+    [("moco-laptop", 1, []), ("both-terms-laptop", 3, []), ("both-terms-laptop", 3, ["--intrinsic.source", "pixels"])],
 )
 def test_a_run_is_looked_into_and_left_as_it_is(
     recipe: str, terms: int, flags: list[str], corpus: Path, tmp_path: Path
@@ -53,7 +53,7 @@ def test_a_run_is_looked_into_and_left_as_it_is(
     gradients = {name: value for name, value in found.items() if name.startswith("gradient_")}
     assert len(gradients) == terms
     assert all(value > 0 for value in gradients.values())
-    assert ("head_patch_within" in found) == (recipe == "laptop")
+    assert ("head_patch_within" in found) == (recipe == "both-terms-laptop")
     assert 0 < found["patch_within"] < 100  # of eight patches, also where no term looks at them
     assert found["position_share"] is not None
     assert 0 <= found["same_camera"] <= 100
@@ -74,7 +74,10 @@ def test_without_a_labelled_set_the_labelled_part_is_left_out(corpus: Path, tmp_
 
 def test_gradient_norms_are_those_of_a_training_step_and_move_no_statistics(corpus: Path, tmp_path: Path) -> None:
     run = take_up(
-        pretrained(corpus, tmp_path / "run", "laptop", "--intrinsic.weight", "2", "--train.no-auto-precision"), COMPUTE
+        pretrained(
+            corpus, tmp_path / "run", "both-terms-laptop", "--intrinsic.weight", "2", "--train.no-auto-precision"
+        ),
+        COMPUTE,
     )
     views = next(views_of(run, images=8, seed=3))
     before = {name: tensor.clone() for name, tensor in run.method.state_dict().items()}

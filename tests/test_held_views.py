@@ -35,7 +35,7 @@ def test_the_views_of_a_step_are_gone_before_the_next_are_made(
     monkeypatch.setattr(Augment, "__call__", watched)
     monkeypatch.setattr(loop, "train_step", watched_step)
     where = ["--data.root", str(pictures), "--out", str(tmp_path / "run")]
-    assert main(["pretrain", "laptop", *where, *SMALL, *SETTLED]) == 0
+    assert main(["pretrain", "both-terms-laptop", *where, *SMALL, *SETTLED]) == 0
     assert held == [0, 0, 0]
 
 

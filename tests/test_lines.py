@@ -84,7 +84,7 @@ def helped(line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
         ("pretrain --help", "[OPTIONS] RECIPE"),
         ("pretrain --help", "Number of passes over the images. (default: 200.0)"),
         ("pack --help", "SRC OUT"),
-        ("pretrain --help", "Recipes: laptop, luperson-nl-resnet50, luperson-resnet50,"),
+        ("pretrain --help", "Recipes: both-terms-laptop, both-terms-luperson-resnet50, laptop,"),
         ("finetune --resume RUN --help", "Recipes: bot,"),
     ],
 )
@@ -131,7 +131,7 @@ def test_the_command_is_installed_beside_python() -> None:
     ("line", "words"),
     [
         ("pretrian", "did you mean 'pretrain'"),
-        ("pretrain", "needs a recipe first; known: laptop"),
+        ("pretrain", "needs a recipe first; known: both-terms-laptop"),
         ("pretrain laptp --data.root x --out y", "did you mean 'laptop'"),
         ("pretrain --resume nowhere", "nothing to resume at nowhere"),
         ("pretrain --resume=nowhere", "nothing to resume at nowhere"),
@@ -141,7 +141,7 @@ def test_the_command_is_installed_beside_python() -> None:
         ("pretrain --resume=", "upreid pretrain --resume needs the folder of a run"),
         ("pretrain --resume --train.threads 1", "upreid pretrain --resume needs the folder of a run"),
         ("pretrain --resume ~nobody-here/run", "--resume got '~nobody-here/run'; give another path"),
-        ("pretrain --data.root x --out y", "needs a recipe first; known: laptop"),
+        ("pretrain --data.root x --out y", "needs a recipe first; known: both-terms-laptop"),
         ("pretrain laptop --root x", "has no option --root; did you mean --data.root or --monitor.root?"),
         ("pretrain laptop --batch 8", "has no option --batch; did you mean --train.batch?"),
         ("pretrain laptop --out", "--out takes one value and got none"),
@@ -221,7 +221,15 @@ def test_tensorboard_sees_what_the_journal_says(pictures: Path, tmp_path: Path, 
     alone = ["--train.threads", 1, "--train.workers", 0, "--train.device", "cpu", "--tensorboard"]
     environment = {"PYTHONWARNINGS": "default"}
     done = run_upreid(
-        "pretrain", "laptop", "--data.root", pictures, "--out", tmp_path / "run", *small, *alone, **environment
+        "pretrain",
+        "both-terms-laptop",
+        "--data.root",
+        pictures,
+        "--out",
+        tmp_path / "run",
+        *small,
+        *alone,
+        **environment,
     )
     assert done.returncode == 0, done.stderr
     events = list((tmp_path / "run" / "logs" / "tensorboard").iterdir())

@@ -22,7 +22,7 @@ def command(*words: object) -> list[str]:
 
 def begin(pictures: Path, out: Path, *flags: object, steps: int = STEPS) -> list[str]:
     where = ["--data.root", pictures, "--out", out, "--train.steps", steps, "--train.save-every", 7]
-    return command("laptop", *where, *SMALL, *SETTLED, *flags)
+    return command("both-terms-laptop", *where, *SMALL, *SETTLED, *flags)
 
 
 def finish(words: list[str], code: int = 0) -> str:

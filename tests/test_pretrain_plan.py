@@ -60,8 +60,12 @@ def test_a_batch_that_does_not_divide_over_processes_gets_two_that_do() -> None:
         (["--model.bn-groups", "1"], 1, "query and key share statistics"),
         (["--model.bn-groups", "2"], 2, "shuffle-BN over 2 processes x 2 groups"),
         (["--model.bn-groups", "1", "--model.sync-bn"], 2, "SyncBN"),
-        (["--consistency.weight", "0"], 1, "no consistency, intrinsic i-a x 3 on 4x2 patches of the map, jitter"),
-        (["--intrinsic.weight", "0"], 1, "consistency g-key x 1, no intrinsic"),
+        (
+            ["--consistency.weight", "0", "--intrinsic.weight", "3"],
+            1,
+            "no consistency, intrinsic i-a x 3 on 4x2 patches",
+        ),
+        ([], 1, "consistency g-key x 1, no intrinsic"),
     ],
 )
 def test_the_log_says_which_protection_and_which_terms_are_on(flags: list[str], size: int, words: str) -> None:

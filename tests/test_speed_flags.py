@@ -38,10 +38,10 @@ def views(step: int) -> Views:
 
 
 def build(*flags: str) -> tuple[MocoV2, torch.optim.Optimizer, Precision]:
-    required = ["--recipe", "laptop", "--data.root", "none", "--out", "none", "--train.batch", str(BATCH)]
+    required = ["--recipe", "both-terms-laptop", "--data.root", "none", "--out", "none", "--train.batch", str(BATCH)]
     small = ["--model.channels", "8", "--model.embed-dim", "16", "--contrast.queue", "40", "--model.bn-groups", "1"]
     small += ["--train.no-auto-precision"]
-    recipe = read_recipe("laptop", "pretrain")
+    recipe = read_recipe("both-terms-laptop", "pretrain")
     config = parse(MocoV2Config, [*required, *recipe, *required, *small, *flags], program="pretrain")
     precision = precision_of(config.train, CPU)
     method = method_of(config, Setup(device=CPU, num_images=100, steps_per_epoch=1))

@@ -57,9 +57,9 @@ class WaitsForNothing(TorchDispatchMode):
 
 
 def settings(*flags: str) -> MocoV2Config:
-    required = ["--recipe", "laptop", "--data.root", "none", "--out", "none", "--train.batch", str(BATCH)]
+    required = ["--recipe", "both-terms-laptop", "--data.root", "none", "--out", "none", "--train.batch", str(BATCH)]
     small = ["--model.channels", "4", "--model.embed-dim", "16", "--contrast.queue", "20"]
-    recipe = read_recipe("laptop", "pretrain")
+    recipe = read_recipe("both-terms-laptop", "pretrain")
     return parse(MocoV2Config, [*required, *recipe, *required, *small, *flags], program="pretrain")
 
 

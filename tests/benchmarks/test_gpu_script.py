@@ -58,8 +58,8 @@ def test_all_parts_but_re_ranking_measure_something_without_optional_packages(tm
     assert rows["resumed"][0]["same bytes"] is True
     for part in ("steps-resnet50", "steps-vit-small", "compiled-resnet50", "compiled-vit-small"):
         steps = {row["case"]: row for row in rows[part]}
-        assert {"MoCo v2", "UP-ReID"} <= set(steps)
-        assert all(steps[name]["% of the bf16 product"] > 0 for name in ("MoCo v2", "UP-ReID"))
+        assert {"MoCo v2", "both terms"} <= set(steps)
+        assert all(steps[name]["% of the bf16 product"] > 0 for name in ("MoCo v2", "both terms"))
     first, wrapped = rows["ranks"][:2]
     assert first["first loss"] == pytest.approx(wrapped["first loss"], rel=1e-3)
     tables = (tmp_path / "out" / "gpu.md").read_text()

@@ -32,12 +32,16 @@ def read(program: str, line: str) -> TrainingConfig:
 @pytest.mark.parametrize(
     ("program", "line", "saved"),
     [  # computed by commit 3bb9a3c, the last one whose digest knew no fields by their path
-        ("pretrain", "laptop", "ee8745a591c90f67"),
-        ("pretrain", f"laptop {NUMBERS}", "88bf6def47d49fff"),
-        ("pretrain", f"laptop {DEVICES} {WATCHED} {KEPT}", "82af4c55076aa04d"),
+        ("pretrain", "laptop --intrinsic.weight 3", "ee8745a591c90f67"),
+        ("pretrain", f"laptop --intrinsic.weight 3 {NUMBERS}", "88bf6def47d49fff"),
+        ("pretrain", f"laptop --intrinsic.weight 3 {DEVICES} {WATCHED} {KEPT}", "82af4c55076aa04d"),
         ("pretrain", "moco-laptop", "41c3d6355c54f8fb"),
-        ("pretrain", "luperson-resnet50", "a1ddf429652c8c08"),
-        ("pretrain", f"luperson-vit-small --intrinsic.source pixels {NUMBERS}", "c1d5972fc2b27abf"),
+        ("pretrain", "luperson-resnet50 --intrinsic.weight 3", "a1ddf429652c8c08"),
+        (
+            "pretrain",
+            f"luperson-vit-small --intrinsic.weight 3 --intrinsic.source pixels {NUMBERS}",
+            "c1d5972fc2b27abf",
+        ),
         ("finetune", "laptop-bot", "ddd5dd22133de338"),
         ("finetune", f"laptop-bot {SPLIT}", "2f2e106debdd9b7d"),
         ("finetune", "market1501-mgn", "270f5fc2951ef21c"),

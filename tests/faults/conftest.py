@@ -100,7 +100,7 @@ class Lab:
 
     def begin(self, out: Path, *flags: object, steps: int = STEPS) -> list[str]:
         where = ["--data.root", self.pictures, "--out", out, "--train.steps", steps, "--train.save-every", SAVE_EVERY]
-        return ["pretrain", "laptop", *map(str, where), *SMALL, *ON_CPU, *map(str, flags)]
+        return ["pretrain", "both-terms-laptop", *map(str, where), *SMALL, *ON_CPU, *map(str, flags)]
 
     def resume(self, out: Path) -> list[str]:
         return ["pretrain", "--resume", str(out)]

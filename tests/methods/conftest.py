@@ -20,7 +20,8 @@ NARROW = ["--model.channels", "4", "--model.embed-dim", "16", "--contrast.queue"
 
 
 def small_config(*flags: str) -> MocoV2Config:
-    words = ["--recipe", "laptop", *read_recipe("laptop", "pretrain"), "--data.root", "images", "--out", "run"]
+    recipe = "both-terms-laptop"
+    words = ["--recipe", recipe, *read_recipe(recipe, "pretrain"), "--data.root", "images", "--out", "run"]
     return parse(MocoV2Config, [*words, *NARROW, *flags], program="pretrain")
 
 
@@ -53,7 +54,7 @@ SHORT = [
 
 def short_training(pictures: Path, out: Path, *flags: str) -> int:
     where = ["--data.root", str(pictures), "--out", str(out)]
-    return main(["pretrain", "laptop", *where, *NARROW, *SHORT, *flags])
+    return main(["pretrain", "both-terms-laptop", *where, *NARROW, *SHORT, *flags])
 
 
 @pytest.fixture

@@ -19,11 +19,13 @@ VIT = [
     "64",
     "--augment.width",
     "32",
+    "--intrinsic.weight",
+    "3",
 ]
 
 
 def made(*flags: str) -> Network:
-    recipe, own = "laptop", ["--model.channels", "4"]
+    recipe, own = "both-terms-laptop", ["--model.channels", "4"]
     if "--recipe" in flags:
         recipe, own, flags = flags[1], [], flags[2:]
     words = ["--recipe", recipe, *read_recipe(recipe, "pretrain"), "--data.root", "images", "--out", "run"]

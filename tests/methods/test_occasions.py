@@ -155,7 +155,7 @@ def test_two_ranks_agree_on_what_learns_where_a_term_begins_and_ends(pictures: P
     runs = []
     for number, flags in enumerate([SCHEDULES, LATER]):
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "upreid"]
-        where = ["pretrain", "laptop", "--data.root", str(pictures), "--out", str(tmp_path / f"{number}")]
+        where = ["pretrain", "both-terms-laptop", "--data.root", str(pictures), "--out", str(tmp_path / f"{number}")]
         words = [sys.executable, *launch, *where, *short, *flags]
         done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr

@@ -45,9 +45,9 @@ def views_of(step: int, world: World, grid: PatchGrid) -> Views:
 def main(out: Path, flags: list[str]) -> None:
     """Do the steps and let rank 0 save what came of them."""
     torch.set_default_dtype(torch.float64)
-    required = ["--recipe", "laptop", "--data.root", "none", "--out", str(out), "--train.batch", str(BATCH)]
+    required = ["--recipe", "both-terms-laptop", "--data.root", "none", "--out", str(out), "--train.batch", str(BATCH)]
     small = ["--model.channels", "4", "--model.embed-dim", "16", "--contrast.queue", "20"]
-    recipe = read_recipe("laptop", "pretrain")
+    recipe = read_recipe("both-terms-laptop", "pretrain")
     config = parse(MocoV2Config, [*required, *recipe, *required, *small, *flags], program="pretrain")
     device = torch.device("cpu")
     with join(device) as world:

@@ -96,7 +96,7 @@ def test_a_command_line_says_what_the_grid_does() -> None:
 
 def test_a_digest_follows_all_that_decides_a_result_and_nothing_else() -> None:
     before = digests()
-    more = {"arms": TABLE["arms"] | {"both": {"recipe": "laptop"}}, "seeds": [2, 1, 3]}
+    more = {"arms": TABLE["arms"] | {"both": {"recipe": "both-terms-laptop"}}, "seeds": [2, 1, 3]}
     assert before.items() <= digests(**more).items()
     changed = digests(flags={"train": {"epochs": 21.0}})
     assert {name for name in before if changed[name] != before[name]} == {name for name in before if "moco" in name}

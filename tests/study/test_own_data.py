@@ -31,7 +31,7 @@ TABLE: dict[str, Any] = {
         "first": {"name": "market-style", "use": "claiming"},
         "second": {"name": "market-style"},
     },
-    "arms": {"moco": {"recipe": "moco-laptop"}, "both": {"recipe": "laptop"}},
+    "arms": {"moco": {"recipe": "moco-laptop"}, "both": {"recipe": "both-terms-laptop"}},
     "settings": {
         "small": {"program": "finetune", "recipe": "laptop-bot", "flags": {"data": {"identity_share": 0.3}}},
         "tuned": {"program": "evaluate", "of": "small"},

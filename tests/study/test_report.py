@@ -16,7 +16,7 @@ TABLE: dict[str, Any] = {
     "corpus": "people",
     "seeds": [1, 2, 3],
     "corpora": {"people": {"seed": 1, "identities": 8}},
-    "arms": {"moco": {"recipe": "moco-laptop"}, "both": {"recipe": "laptop"}},
+    "arms": {"moco": {"recipe": "moco-laptop"}, "both": {"recipe": "both-terms-laptop"}},
     "settings": {"frozen": {"program": "evaluate"}, "diagnosis": {"program": "diagnose"}},
     "compare": [["both", "moco"]],
 }

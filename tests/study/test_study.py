@@ -24,7 +24,7 @@ contrast = { queue = 32 }
 [arms]
 random = {}
 moco = { recipe = "moco-laptop" }
-both = { recipe = "laptop" }
+both = { recipe = "both-terms-laptop" }
 [settings.small]
 program = "finetune"
 recipe = "laptop-bot"
@@ -109,7 +109,9 @@ def test_a_study_killed_outright_goes_on_and_results_carried_elsewhere_are_all_t
 
 @pytest.mark.slow
 def test_a_cell_that_fails_is_named_and_the_others_go_on(tmp_path: Path) -> None:
-    wrong = GRID.replace('recipe = "laptop" }', 'recipe = "laptop", flags = { train = { batch = 4096 } } }')
+    wrong = GRID.replace(
+        'recipe = "both-terms-laptop" }', 'recipe = "both-terms-laptop", flags = { train = { batch = 4096 } } }'
+    )
     (tmp_path / "tiny.toml").write_text(wrong)
     done = run(tmp_path)
     assert done.returncode == 2

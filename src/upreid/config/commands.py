@@ -184,7 +184,7 @@ class DemoConfig:
     identities: Annotated[int, Range(least=4, most=9999)] = 250
     """Number of people in the labelled benchmark; `wild/` shows others, with 12 pictures for each of these."""
     epochs: Epochs = 20.0
-    """Number of passes over `wild/` in each pre-training."""
+    """Number of passes over `wild/` in the pre-training with MoCo v2; UP-ReID makes as many as cost the same."""
     finetune_epochs: Epochs = 30.0
     """Number of passes over the labelled images in each fine-tuning."""
     identity_share: Share = 0.3

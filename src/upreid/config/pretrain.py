@@ -126,7 +126,7 @@ class Intrinsic:
 
     reading: IntrinsicReading = "i-a"
     """Reading of the intrinsic contrast (docs/paper.md), or `position`, a control: a classifier of the patch's position."""
-    weight: NotNegative = 3.0
+    weight: NotNegative = 0.0
     """Weight of the intrinsic term; 0 leaves it out: its views are not made and their forward is not run."""
     temperature: Positive = 0.2
     """Temperature of the similarities of patches."""

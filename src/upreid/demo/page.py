@@ -24,7 +24,7 @@ from upreid.runtime.files import write_text
 from upreid.runtime.pages import render
 from upreid.synthetic.corpus import contact_sheet
 from upreid.synthetic.layouts import market1501_shots
-from upreid.synthetic.settings import CorpusSettings
+from upreid.synthetic.settings import wild_images
 
 NUM_QUERIES, NUM_SHOWN = 6, 8
 
@@ -33,13 +33,14 @@ def write_page(folder: DemoFolder, config: DemoConfig, results: dict[str, Any]) 
     """Render `index.html`; pictures and curves are inside it."""
     page = folder.out / "index.html"
     sheet = folder.out / "people.png"
-    corpus = CorpusSettings(identities=config.identities, seed=config.seed)
+    corpus = folder.rendered(config)
     contact_sheet(sheet, corpus, market1501_shots(corpus)[:72])  # six people, twelve pictures each
     runs = read_runs([folder.pretrained(start) for start in ("moco", "upreid")])
     text = render(
         "demo.html",
         results=results,
         config=config,
+        wild=wild_images(corpus),
         sheet="data:image/png;base64," + base64.b64encode(sheet.read_bytes()).decode(),
         charts=charts_of([replace(run, name=STARTS[run.name]) for run in runs]),
         lists=ranked_lists(folder),

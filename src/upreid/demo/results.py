@@ -11,11 +11,13 @@ from rich.table import Table
 from upreid.config.commands import DemoConfig
 from upreid.config.files import read_json
 from upreid.runtime.journal import read_journal
+from upreid.synthetic.settings import CorpusSettings
 
 STARTS = {"random": "random start", "moco": "MoCo v2", "upreid": "UP-ReID"}
 METRICS = {"mAP": "mAP", "rank1": "Rank-1", "mINP": "mINP"}
 CAVEAT = (
-    "One pre-training seed each, on rendered people: the spread is over fine-tuning seeds alone and proves no method."
+    "One pre-training seed each, at equal compute, on rendered people: the spread is over fine-tuning seeds alone and "
+    "proves no method."
 )
 
 
@@ -24,6 +26,10 @@ class DemoFolder:
     """The folder of a demo, and where its files are."""
 
     out: Path
+
+    def rendered(self, config: DemoConfig) -> CorpusSettings:
+        """Return what is rendered: people in videos, who are about as hard as photographs (docs/stand-in.md)."""
+        return CorpusSettings(version=2, identities=config.identities, seed=config.seed)
 
     @property
     def corpus(self) -> Path:

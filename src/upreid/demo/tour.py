@@ -19,12 +19,13 @@ from upreid.runtime.jobs import Job, run_jobs
 from upreid.runtime.processes import cores
 from upreid.runtime.resume import continued
 from upreid.synthetic.corpus_folder import folders_there
-from upreid.synthetic.settings import CorpusSettings
 from upreid.training.saved import encoder_is_whole, share_done
 
 RECIPES = {"moco": "moco-laptop", "upreid": "laptop"}
-WORK = {"synth": 1.0, "finetune": 0.6}
-"""Share of the time, beside the cost of a pre-training's step."""
+WORK = {"synth": 1.0, "pretrain": 4.0, "finetune": 0.6}
+"""Shares of the time."""
+MOCO_COST = 4.0
+"""Cost of a step of MoCo v2, in forwards of its images."""
 ONE_THREAD = ["--train.threads", "1", "--train.workers", "0", "--train.device", "cpu"]
 
 
@@ -59,11 +60,12 @@ def remember(config: DemoConfig) -> None:
 
 
 def all_jobs(config: DemoConfig, folder: DemoFolder) -> list[Job]:
-    """List the jobs: render, pre-train twice, fine-tune from three starts, several times each."""
-    corpus = CorpusSettings(identities=config.identities, seed=config.seed)
+    """List the jobs: render, pre-train twice at equal compute, fine-tune from three starts, several times each."""
+    corpus = folder.rendered(config)
+    people = ["--version", str(corpus.version), "--identities", str(corpus.identities), "--seed", str(corpus.seed)]
     render = Job(
         name="synth",
-        words=lambda: ["synth", str(folder.corpus), "--identities", str(config.identities), "--seed", str(config.seed)],
+        words=lambda: ["synth", str(folder.corpus), *people],
         is_done=lambda: {"wild", corpus.layout} <= folders_there(folder.corpus, corpus).keys(),
         work=WORK["synth"],
     )
@@ -76,16 +78,17 @@ def all_jobs(config: DemoConfig, folder: DemoFolder) -> list[Job]:
 def pretraining(config: DemoConfig, folder: DemoFolder, start: str) -> Job:
     """Return the job that pre-trains on `wild/` and watches retrieval on the labelled set."""
     run = folder.pretrained(start)
-    length = ["--train.epochs", str(config.epochs), "--train.seed", str(config.seed)]
-    watch = ["--monitor.every-epochs", "4", "--monitor.root", str(folder.corpus / "market1501")]
     where = ["--data.root", str(folder.corpus / "wild"), "--out", str(run)]
+    cost = step_cost(parse_training("pretrain", [RECIPES[start], *where]))
+    length = ["--train.epochs", f"{config.epochs * MOCO_COST / cost:g}", "--train.seed", str(config.seed)]
+    watch = ["--monitor.every-epochs", "4", "--monitor.root", str(folder.corpus / "market1501")]
     line = ["pretrain", RECIPES[start], *where, *length, *watch, *ONE_THREAD]
     return Job(
         name=f"pretrain-{start}",
         words=lambda: continued(line, run, {"data.root": str(folder.corpus / "wild")}),
         is_done=lambda: encoder_is_whole(run),
         done_share=partial(share_done, run),
-        work=step_cost(parse_training("pretrain", line[1:])),
+        work=WORK["pretrain"],
         needs=("synth",),
     )
 

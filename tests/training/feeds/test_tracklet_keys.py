@@ -84,7 +84,7 @@ def test_numbers_and_originals_are_those_of_the_crop_that_was_asked_for(pictures
 
 def begin(pictures: Path, out: Path, *flags: str) -> int:
     words = ["--data.root", str(pictures), "--out", str(out), *TINY.split(), *HERE.split(), *flags]
-    return main(["pretrain", "laptop", *words])
+    return main(["pretrain", "both-terms-laptop", *words])
 
 
 @pytest.fixture
