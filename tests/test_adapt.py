@@ -71,6 +71,23 @@ def test_a_folder_without_labels_gives_the_weights_that_the_labelled_set_gives(
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_the_last_epoch_is_the_result_and_the_best_one_stands_beside_it_as_an_oracle(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line(corpus, tmp_path / "plain", "--train.epochs", "3")) == 0
+    assert main(line(corpus, tmp_path / "run", "--train.epochs", "3", "--monitor.every-epochs", "1")) == 0
+    said = capsys.readouterr().err
+    plain, result = (json.loads((tmp_path / name / "retrieval.json").read_text()) for name in ("plain", "run"))
+    oracle = result.pop("oracle")
+    assert result == plain
+    seen = {row["step"]: row for row in journal(tmp_path / "run") if "mAP" in row}
+    assert list(seen) == [2, 5, 8]
+    assert seen[8]["mAP"] == result["mAP"]
+    assert (oracle["mAP"], oracle["chosen_with"]) == (max(row["mAP"] for row in seen.values()), "test labels")
+    assert seen[3 * oracle["epoch"] - 1]["rank1"] == oracle["rank1"]
+    assert f"oracle (chosen with test labels): epoch {oracle['epoch']:g}, mAP {oracle['mAP']:.2f}" in said
+
+
 @pytest.mark.parametrize("cache", [0, 2_000_000_000])
 def test_an_image_that_cannot_be_read_belongs_to_no_cluster_and_is_counted_and_named(
     cache: int, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

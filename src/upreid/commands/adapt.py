@@ -6,9 +6,11 @@ With a labelled source beside them it is domain adaptation with joint training.
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from upreid.commands import choice
 from upreid.commands.downstream import augmentation, finish, plan_of, start_of
 from upreid.commands.starting_point import saved_size
 from upreid.config.adapt import AdaptConfig
@@ -36,11 +38,18 @@ PROGRAM = Program(name="adapt", what="adaptation", workers_on_gpu=4)
 
 def run(config: AdaptConfig) -> int:
     """Train from the start, then evaluate; return the exit code: 0, or 128 + the signal that asked to stop."""
-    return fit(lambda context: parts(config, context), config, program=PROGRAM)
+    return choice.begin(config, train, check_settings) if config.choose else train(config)
+
+
+def train(config: AdaptConfig, *, resumes: bool = False, is_trial: bool = False) -> int:
+    """Train, or go on with the run in the folder; a trial is not evaluated."""
+    return fit(lambda context: parts(config, context, is_trial=is_trial), config, resumes=resumes, program=PROGRAM)
 
 
 def resume(folder: Path, flags: Sequence[str] = ()) -> int:
     """Go on from the last state in `folder`; `flags` may change what decides no number, such as `--data.root`."""
+    if choice.is_under_way(folder):
+        return choice.begin(choice.going_on(folder, flags), train, check_settings, resumes=True)
     saved = saved_run(folder, PROGRAM.name, flags)
     if saved.start is not None:
         raise InputError(
@@ -49,9 +58,10 @@ def resume(folder: Path, flags: Sequence[str] = ()) -> int:
     return fit(lambda context: parts(saved.config, context), saved.config, program=PROGRAM, saved=saved)
 
 
-def parts(config: AdaptConfig, context: Context) -> TrainingParts:
+def parts(config: AdaptConfig, context: Context, *, is_trial: bool = False) -> TrainingParts:
     """Build what an adaptation consists of; everything that can go wrong before the first step goes wrong here."""
     require_scikit_learn()
+    config, chosen = choice.applied(config) if config.choose else (config, {})
     check_settings(config)
     labelled, records, remarks = images_of(config, context)
     source = source_of(config, context, labelled)
@@ -95,15 +105,20 @@ def parts(config: AdaptConfig, context: Context) -> TrainingParts:
     beside = [] if source is None else [source_line(source, train.identities * train.images)]
     used = "camera labels decide which images meet in a batch" if use_cameras else "camera labels are not used"
     unmeasured = [] if labelled else ["there are no labels to evaluate with: the run ends with its encoder"]
+
+    def conclude(evaluated: Benchmark) -> None:
+        facts = protocol(config, feed, source, use_cameras=use_cameras) | ({"choice": chosen} if chosen else {})
+        finish(config, evaluated, facts, context, train.iterations)
+
     return TrainingParts(
         method=method,
         feed=feed,
         plan=plan,
         optimiser=lambda some: make_optimiser(optim.name, some, lr=optim.lr, weight_decay=optim.weight_decay),
+        resolved={"choice": chosen} if chosen else {},
         sentences=[*remarks, *origins, counted, *beside, used, *unmeasured],
-        finish=None
-        if labelled is None
-        else lambda: finish(config, labelled, protocol(config, feed, source, use_cameras=use_cameras), context),
+        evaluated=None if labelled is None or is_trial else (labelled, config.test),
+        finish=None if labelled is None or is_trial else partial(conclude, labelled),
     )
 
 

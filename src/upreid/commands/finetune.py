@@ -89,7 +89,8 @@ def parts(config: FinetuneConfig, context: Context) -> TrainingParts:
         plan=plan,
         optimiser=lambda some: make_optimiser(optim.name, some, lr=optim.lr, weight_decay=optim.weight_decay),
         sentences=[*remarks, *origins, counted],
-        finish=lambda: finish(config, labelled, facts, context),
+        evaluated=(labelled, config.test),
+        finish=lambda: finish(config, labelled, facts, context, feed.steps_per_epoch),
     )
 
 

@@ -87,7 +87,7 @@ class AdaptConfig(DownstreamConfig):
     """Adapt an encoder to images without labels by clustering them, and evaluate it where labels exist."""
 
     without_effect: ClassVar[tuple[str, ...]] = (*TrainingConfig.without_effect, "source.root")
-    added_later: ClassVar[tuple[str, ...]] = (*TrainingConfig.added_later, "source")
+    added_later: ClassVar[tuple[str, ...]] = (*TrainingConfig.added_later, "source", "choose", "trial_epochs")
     method: str = "cluster-contrast"
     """Name of the training method; the recipe chooses it."""
     data: AdaptationData
@@ -97,3 +97,7 @@ class AdaptConfig(DownstreamConfig):
     memory: ClusterMemory = field(default_factory=ClusterMemory)
     optim: AdaptOptimiser = field(default_factory=AdaptOptimiser)
     train: AdaptTrain = field(default_factory=AdaptTrain)
+    choose: tuple[str, ...] = ()
+    """Setting and values to try in short runs, such as eps 0.4 0.5 0.6; a score without labels chooses the one to train with."""
+    trial_epochs: Epochs = 3.0
+    """Number of epochs of each trial of --choose, at most those of the training."""

@@ -54,7 +54,7 @@ class MonitorConfig:
     name: str = "market1501"
     """Layout of the labelled set, such as market1501 or msmt17-v2."""
     root: Path | None = None
-    """Folder of the labelled set that is evaluated."""
+    """Folder of the labelled set that is evaluated; by default the set that the run is evaluated on at its end, if it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,10 @@ MOST_OUTLIERS = 0.98
 """Share of outliers from which a clustering is refused. Trainings that end well may begin with more than nine in ten."""
 
 
+class PoorClustersError(InputError):
+    """Clusters that nothing can be learnt from."""
+
+
 def report_of(encodings: csr_array, labels: IntArray, min_samples: int) -> dict[str, Any]:
     """Describe clusters in numbers.
 
@@ -134,8 +138,8 @@ def cluster_line(report: dict[str, Any]) -> str:
 def check_clusters(report: dict[str, Any], *, people_per_batch: int = 2, prefix: str = "") -> None:
     """Refuse clusters that nothing can be learnt from; `prefix`: what stands before the names of settings that a user writes.
 
-    Raises InputError where there is no cluster, where one holds half of all images, where nearly everything is an outlier, and
-    where there are fewer clusters than people in a batch. The line says what was found and what to try.
+    Raises PoorClustersError where there is no cluster, where one holds half of all images, where nearly everything is an outlier,
+    and where there are fewer clusters than people in a batch. The line says what was found and what to try.
     """
     clusters, outliers, largest = (report[name] for name in ("clusters", "outlier_share", "largest_share"))
     if not clusters:
@@ -151,7 +155,7 @@ def check_clusters(report: dict[str, Any], *, people_per_batch: int = 2, prefix:
     else:
         return
     far = report["neighbour_distances"]
-    raise InputError(
+    raise PoorClustersError(
         f"{what}: {prefix}eps {report['eps']:g} leaves {outliers:.1%} of {report['images']} images as outliers; "
         f"{report['min_samples']} images (itself included) lie within Jaccard distance {far['10']:.2f} of 10 % of the images, "
         f"{far['50']:.2f} of 50 % and {far['90']:.2f} of 90 %; {advice}"

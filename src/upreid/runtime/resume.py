@@ -38,11 +38,12 @@ def obstacle(program: str, folder: Path, settings: Mapping[str, Any]) -> str | N
     """Say why the run in `folder` cannot be continued with `settings`; None where it can."""
     if program not in RESUMABLE:
         return f"upreid {program} starts anew"
+    places = [place for place in (folder / "config.json", folder / "trials" / "config.json") if place.exists()]
     try:
-        saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        saved = json.loads(places[0].read_text(encoding="utf-8"))
         owner, found = saved["program"], {name: value_of(saved["settings"], name) for name in settings}
         started_in = Path(saved.get("started_in") or ".")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return "its config.json is missing or damaged"
     if owner != program:
         return f"it holds a run of {owner}"

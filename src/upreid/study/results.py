@@ -99,7 +99,9 @@ def outcome(cell: Cell, run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not path.is_file():
         raise DataError(f"{cell.name} ended well and left no {path.name}; move {run} away and run again")
     table = read_json(path)
-    return {name: value for name, value in table.items() if name != "protocol"}, table.get("protocol", {})
+    return {name: value for name, value in table.items() if name not in ("protocol", "oracle")}, table.get(
+        "protocol", {}
+    )
 
 
 def last_losses(run: Path) -> dict[str, float]:

@@ -68,7 +68,7 @@ def fit(
         context = Context(compute=compute, world=world, header=header_of(state, folder, world))
         parts = build(context)
         check_length(parts.plan, state, saved)
-        monitor = make_monitor(config.monitor, parts.plan.steps_per_epoch, compute, world)
+        monitor = make_monitor(config.monitor, parts.plan.steps_per_epoch, compute, world, parts.evaluated)
         states, own = opened or opening()  # a new run touches the disk when all its parts are built
         state = own or state
         precision = settle_precision(wanted, compute.device, world, folder if state is not None else None)

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from upreid.data.benchmarks import Benchmark
 from upreid.methods.method import Method
 from upreid.models.encoder import EncoderHeader
+from upreid.retrieval.settings import Ranking
 from upreid.runtime.compute import Compute
 from upreid.runtime.console import say
 from upreid.runtime.distributed import World
@@ -63,5 +65,7 @@ class TrainingParts:
     """What is to be said before the first step."""
     resolved: dict[str, Any] = field(default_factory=dict)
     """What config.json is to say beside the settings."""
+    evaluated: tuple[Benchmark, Ranking] | None = None
+    """Labelled set that the run is evaluated on, and how; the monitor takes it where `--monitor.root` names none."""
     finish: Callable[[], None] | None = None
     """What follows the last step, called on all ranks."""

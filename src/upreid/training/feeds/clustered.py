@@ -203,7 +203,8 @@ class ClusteredFeed:
             person for person, is_one in zip(self.people, is_read.tolist(), strict=True) if is_one
         ]
         try:
-            found = cluster(features[is_read], **vars(self.options), people=people, watch=self.heed)
+            seen = features if is_read.all() else features[is_read]
+            found = cluster(seen, **vars(self.options), people=people, watch=self.heed)
         except Stopped:
             return None
         labels = np.full(self.num_images, -1)
