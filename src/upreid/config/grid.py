@@ -215,10 +215,10 @@ def check_corpus(corpus: Corpus, where: str) -> None:
 def check_setting(grid: Grid, name: str, setting: Setting, where: str) -> None:
     """Refuse a fine-tuning without a recipe, and any but an evaluation that takes the encoder of another setting."""
     place = f"{where}, settings.{name}"
-    if (setting.recipe is not None) != (setting.program == "finetune"):
-        raise InputError(f"{place}: program = 'finetune' needs a recipe, and nothing else takes one")
-    if setting.repeats < 1 or (setting.repeats > 1 and setting.program != "finetune"):
-        raise InputError(f"{place}: repeats {setting.repeats}; give 1, or more for a fine-tuning")
+    if (setting.recipe is not None) != setting.trains:
+        raise InputError(f"{place}: program = 'finetune' or 'adapt' needs a recipe, and nothing else takes one")
+    if setting.repeats < 1 or (setting.repeats > 1 and not setting.trains):
+        raise InputError(f"{place}: repeats {setting.repeats}; give 1, or more for a fine-tuning or an adaptation")
     if setting.corpus is not None and setting.corpora is not None:
         raise InputError(f"{place} has both corpus and corpora; give one of them")
     used = grid.stages(name)
@@ -230,8 +230,8 @@ def check_setting(grid: Grid, name: str, setting: Setting, where: str) -> None:
     if setting.of is None:
         return
     source = grid.settings.get(setting.of.partition("@")[0])
-    if setting.program != "evaluate" or source is None or source.program != "finetune":
-        raise InputError(f"{place}: of = '{setting.of}' must name a fine-tuning setting, and only an evaluation has it")
+    if setting.program != "evaluate" or source is None or not source.trains:
+        raise InputError(f"{place}: of = '{setting.of}' must name a setting that trains, and only an evaluation has it")
     stages = grid.stages(setting.of.partition("@")[0])
     for stage in used:
         if grid.source_of(name, stage) not in stages:

@@ -89,20 +89,25 @@ class Cross(StudyArm):
 class Setting:
     """What follows a pre-training: a fine-tuning, a retrieval, a diagnosis."""
 
-    program: Literal["finetune", "evaluate", "diagnose"]
-    """Command of `upreid`: finetune and evaluate measure retrieval, diagnose examines the pre-training run."""
+    program: Literal["finetune", "adapt", "evaluate", "diagnose"]
+    """Command of `upreid`: finetune, adapt and evaluate measure retrieval, diagnose examines the pre-training run."""
     recipe: str | None = None
-    """Recipe of `upreid finetune`."""
+    """Recipe of `upreid finetune` or `upreid adapt`."""
     of: str | None = None
-    """Fine-tuning setting whose encoder is evaluated, or SETTING@CORPUS; where not given, the pre-trained encoder is."""
+    """Setting that trains the encoder to evaluate, or SETTING@CORPUS; where not given, the pre-trained encoder is evaluated."""
     corpus: str | None = None
     """Corpus whose labelled people are used; where neither it nor `corpora` is given, that of the grid or all labelled sets."""
     corpora: tuple[str, ...] | None = None
     """Corpora whose labelled people are used, one after the other; their results stand side by side."""
     repeats: int = 1
-    """Number of fine-tunings of each pre-training, which are averaged; the first has the seed of the pre-training."""
+    """Number of trainings that follow each pre-training, which are averaged; the first has the seed of the pre-training."""
     flags: Table = field(default_factory=dict)
     """Flags of the program."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether the program trains an encoder, from a pre-trained one or from a random start."""
+        return self.program in ("finetune", "adapt")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,7 +107,7 @@ def cells_of(grid: Grid) -> list[Cell]:
 
 
 def cells_of_arm(grid: Grid, name: str, arm: StudyArm, seed: int) -> list[Cell]:
-    """List a pre-training and all that follows it; a random start can only be fine-tuned."""
+    """List a pre-training and all that follows it; a random start can only be trained further."""
     pretraining = None
     if arm.recipe is not None:
         flags = merged(grid.flags, arm.flags)
@@ -127,7 +127,7 @@ def cells_of_arm(grid: Grid, name: str, arm: StudyArm, seed: int) -> list[Cell]:
         setting, before = grid.settings[named], grid.source_of(named, stage)
         for repeat in range(repeats(grid, setting)):
             source = pretraining if before is None else cells[before, repeat]
-            if source is not None or setting.program == "finetune":
+            if source is not None or setting.trains:
                 cells[stage, repeat] = Cell(
                     stage=stage,
                     program=setting.program,

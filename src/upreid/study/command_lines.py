@@ -24,7 +24,12 @@ SCHEMAS = {
     "diagnose": (DiagnoseConfig, "--run"),
     "synth": (SynthConfig, "--out"),
 }
-RESULT_FILES = {"finetune": "retrieval.json", "evaluate": "retrieval.json", "diagnose": "diagnosis.json"}
+RESULT_FILES = {
+    "finetune": "retrieval.json",
+    "adapt": "retrieval.json",
+    "evaluate": "retrieval.json",
+    "diagnose": "diagnosis.json",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +77,9 @@ def line_of(cell: Cell, folder: StudyFolder, machine: Machine) -> list[str]:
             *seed,
             *machine.flags("train."),
         ]
-    if cell.program == "finetune":
+    if cell.program in ("finetune", "adapt"):
         init = ["--init", str(folder.encoder(cell.source)) if cell.source else "random"]
-        return ["finetune", str(cell.recipe), *init, *data, *out, *own, *seed, *machine.flags("train.")]
+        return [cell.program, str(cell.recipe), *init, *data, *out, *own, *seed, *machine.flags("train.")]
     assert cell.source is not None
     file = ["--out", str(folder.run(cell) / RESULT_FILES[cell.program])]
     if cell.program == "diagnose":

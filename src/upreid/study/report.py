@@ -99,6 +99,7 @@ def describe(grid: Grid, name: str, stages: Sequence[str]) -> str:
     setting = grid.settings[name]
     what = {
         "finetune": f"Fine-tuning with `{setting.recipe}`, then retrieval",
+        "adapt": f"Adaptation without labels with `{setting.recipe}`, then retrieval",
         "evaluate": f"Retrieval with the encoder of `{setting.of or PRETRAIN}` as it is",
         "diagnose": "Diagnosis of the pre-training",
     }[setting.program]
