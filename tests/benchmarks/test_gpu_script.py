@@ -22,7 +22,7 @@ def find_others(name, *rest):
 
 PathFinder.find_spec = find_others
 """
-NOT_NEEDED = ("scipy", "lmdb", "matplotlib", "h5py", "jinja2", "sklearn", "tensorboard", "lightly", "faiss")
+NOT_NEEDED = ("scipy", "lmdb", "h5py", "jinja2", "sklearn", "tensorboard", "lightly", "faiss")
 
 
 def run(folder: Path, *flags: str, without: tuple[str, ...] = ()) -> dict[str, list[dict[str, Any]]]:

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -118,7 +119,11 @@ def test_the_report_is_kept_with_its_plots(tmp_path: Path, capsys: pytest.Captur
     put(folder, cells["frozen/both-s2"], {"mAP": 2.5, "rank1": 2.0, "mINP": 3.0})
     show(tmp_path)
     assert (tmp_path / "frozen-differences.svg").exists()
-    assert (tmp_path / "frozen.svg").read_text().count("<svg") == 1
+    drawn = ElementTree.parse(tmp_path / "frozen.svg").getroot()
+    texts = [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert [text for text in texts if text in ("mAP", "Rank-1", "mINP", "moco (2)", "both (1)")].count("moco (2)") == 3
+    kinds = [one.get("class") for one in drawn.iter("{http://www.w3.org/2000/svg}circle")]
+    assert (kinds.count("seed"), kinds.count("mean")) == (9, 6)  # three metrics: two seeds of moco, one of both
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:

@@ -30,9 +30,8 @@ from upreid.retrieval.calibration_page import calibration_page
 from upreid.retrieval.pairs import LabelledFeatures, Tally, width_for
 from upreid.runtime.compute import settle
 from upreid.runtime.console import say
-from upreid.runtime.figures import require_pages
 from upreid.runtime.files import check_target, json_with, write_text
-from upreid.runtime.pages import is_page
+from upreid.runtime.pages import is_page, require_pages
 from upreid.types import Neck
 
 OTHER_RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
@@ -49,7 +48,7 @@ def run(config: CalibrateConfig) -> None:
         check_target(config.out, "--out", json_with("calibration"))
     if config.page:
         check_target(config.page, "--page", is_page)
-        require_pages("pages (--page)", "jinja2")
+        require_pages("pages (--page)")
     compute = settle(config.device, config.threads, config.workers, workers_wanted=1, prefix="--")
     torch.set_num_threads(compute.threads)
     path = encoder_file(config.encoder)

@@ -22,9 +22,8 @@ from upreid.runtime.compute import settle
 from upreid.runtime.console import say
 from upreid.runtime.distributed import from_lead, join
 from upreid.runtime.faults import errors_of_one_rank
-from upreid.runtime.figures import require_pages
 from upreid.runtime.files import check_target, json_with, write_text
-from upreid.runtime.pages import is_page
+from upreid.runtime.pages import is_page, require_pages
 from upreid.types import Preprocess
 
 
@@ -55,7 +54,7 @@ def check_files(config: EvaluateConfig) -> None:
         check_target(config.out, "--out", json_with("protocol"))
     if config.page:
         check_target(config.page, "--page", is_page)
-        require_pages("pages (--page)", "jinja2")
+        require_pages("pages (--page)")
 
 
 def check_settings(config: Retrieval, labelled: Benchmark) -> None:

@@ -19,9 +19,8 @@ from upreid.retrieval.ranked_page import thumbnail
 from upreid.retrieval.search import Nearest, require_faiss, search
 from upreid.runtime.compute import settle
 from upreid.runtime.console import say
-from upreid.runtime.figures import require_pages
 from upreid.runtime.files import check_target, json_with, write_text
-from upreid.runtime.pages import is_page, render
+from upreid.runtime.pages import is_page, render, require_pages
 
 
 def run(config: SearchConfig) -> None:
@@ -32,7 +31,7 @@ def run(config: SearchConfig) -> None:
         check_target(config.out, "--out", json_with("queries"))
     if config.page:
         check_target(config.page, "--page", is_page)
-        require_pages("pages (--page)", "jinja2")
+        require_pages("pages (--page)")
     compute = settle(config.device, config.threads, config.workers, workers_wanted=0, prefix="--")
     torch.set_num_threads(compute.threads)
     gallery = read_features(config.features)

@@ -12,10 +12,10 @@ from upreid.demo.results import STARTS, DemoFolder, collect, print_table
 from upreid.errors import InputError
 from upreid.methods import step_cost
 from upreid.runtime.console import say
-from upreid.runtime.figures import require_pages
 from upreid.runtime.files import write_text
 from upreid.runtime.folder import claim
 from upreid.runtime.jobs import Job, run_jobs
+from upreid.runtime.pages import require_pages
 from upreid.runtime.processes import cores
 from upreid.runtime.resume import continued
 from upreid.synthetic.corpus_folder import folders_there
@@ -31,7 +31,7 @@ ONE_THREAD = ["--train.threads", "1", "--train.workers", "0", "--train.device", 
 
 def run(config: DemoConfig) -> None:
     """Do what is not done yet, then show the results of all of it."""
-    require_pages("the curves and the page of the demo", "jinja2")
+    require_pages("the curves and the page of the demo")
     folder = DemoFolder(config.out)
     with claim(config.out, resume=config.out.is_dir()):
         remember(config)

@@ -25,16 +25,15 @@ from upreid.retrieval.settings import METRIC_LABELS
 from upreid.runtime.compute import Compute, settle
 from upreid.runtime.console import say
 from upreid.runtime.faults import machine_faults
-from upreid.runtime.figures import require_pages
 from upreid.runtime.files import check_target, write_text
-from upreid.runtime.pages import is_page, render
+from upreid.runtime.pages import is_page, render, require_pages
 
 
 @machine_faults()
 def run(config: ReportConfig) -> None:
     """Write the page; nothing is written where a run cannot be reported."""
     check_target(config.out, "--out", is_page)
-    require_pages("reports", "jinja2")
+    require_pages("reports")
     given = given_set(config.data)
     runs = read_runs(config.runs)
     compute = settle(config.device, config.threads, config.workers, workers_wanted=0, prefix="--")

@@ -3,11 +3,12 @@
 import base64
 import io
 from importlib import resources
+from importlib.util import find_spec
 from typing import Any
 
 from PIL import Image
 
-from upreid.runtime.figures import require_pages
+from upreid.errors import InputError
 
 PAGE_MARK = '<meta name="generator" content="upreid">'
 """Stands in every page, so that a page may be written over and another file may not."""
@@ -15,9 +16,15 @@ LARGEST = (128, 192)
 """Width and height within which pictures stand in a page."""
 
 
+def require_pages(what: str) -> None:
+    """Raise InputError where Jinja, of the extra `pages`, is not installed; `what` needs it."""
+    if find_spec("jinja2") is None:
+        raise InputError(f"{what} need jinja2: pip install 'upreid[pages]'")
+
+
 def render(name: str, /, **parts: Any) -> str:
     """Fill a template of this package; everything but what a template calls safe is escaped."""
-    require_pages("pages", "jinja2")
+    require_pages("pages")
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     folder = resources.files("upreid") / "templates"

@@ -1,15 +1,11 @@
-"""The report of a study: tables of what is finished, differences by seed, what is missing, and a plot for every stage."""
+"""The report of a study: tables of what is finished, differences by seed, what is missing."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from upreid.commands.table import markdown
 from upreid.config.study import Grid
-from upreid.errors import InputError
 from upreid.runtime.console import say
-from upreid.runtime.figures import GREY, TEAL, as_svg, new_figure, tidy
 from upreid.runtime.files import write_text
 from upreid.runtime.resume import free_name
 from upreid.study.analysis import (
@@ -24,12 +20,12 @@ from upreid.study.analysis import (
 from upreid.study.cells import PRETRAIN
 from upreid.study.corpora import described
 from upreid.study.folder import StudyFolder
+from upreid.study.plots import write_plots
 from upreid.study.study_file import write_study_file
 
 MOST_NAMED = 40
 MOST_AT_ONCE = 4
 """Number of comparisons that need no word about chance."""
-PANELS_A_ROW = 3
 PLURAL = {"Precision": "precisions of training"}
 
 
@@ -45,10 +41,7 @@ def show(path: Path) -> None:
         return
     write_text(path / "table.md", text)
     file_away(study, StudyFolder(path))
-    try:
-        write_plots(study, path)
-    except InputError as error:  # the table stands without them
-        say(f"no plots: {error}")
+    write_plots(study, path)
 
 
 def file_away(study: StudyResults, folder: StudyFolder) -> None:
@@ -230,43 +223,3 @@ def hardware(origin: Mapping[str, object]) -> str:
 def precision(origin: Mapping[str, object]) -> str:
     """Name the precision that a training recorded; nothing for what was not trained, and for results without a record."""
     return str(origin.get("precision") or "")
-
-
-def write_plots(study: StudyResults, out: Path) -> None:
-    """Write two SVGs for every stage, one of the arms and one of their paired differences, with a panel for every metric."""
-    for stage in [stage for stages in study.stages().values() for stage in stages]:
-        metrics = study.metrics(stage)
-        arms = {
-            name: {arm: list(study.scores(stage, arm, name).values()) for arm in study.grid.arms} for name in metrics
-        }
-        pairs = {name: study.differences(stage, name) for name in metrics}
-        write_text(out / f"{stage}.svg", draw(arms))
-        if any(some for row in pairs.values() for some in row.values()):
-            write_text(out / f"{stage}-differences.svg", draw(pairs, is_difference=True))
-
-
-def draw(values: dict[str, dict[str, list[float]]], *, is_difference: bool = False) -> str:
-    """Draw a panel for each metric: name -> label -> one value for each seed."""
-    columns = min(PANELS_A_ROW, len(values))
-    rows = math.ceil(len(values) / columns)
-    labels = {label for row in values.values() for label, some in row.items() if some}
-    figure = new_figure(4.4 * columns, (0.8 + 0.3 * len(labels)) * rows)
-    panels = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, (metric, row) in zip(panels, values.items(), strict=False):
-        panel(axes, metric, {label: some for label, some in row.items() if some})
-        if is_difference:
-            axes.axvline(0, color=GREY, linewidth=0.8)
-    for axes in figure.axes[len(values) :]:
-        axes.remove()
-    return as_svg(figure)
-
-
-def panel(axes: Any, metric: str, row: dict[str, list[float]]) -> None:
-    """Draw a small point for each seed; below them a large one and a bar, for their mean and its 95 % interval."""
-    for place, values in enumerate(row.values()):
-        mean = interval(values)
-        axes.plot(values, [place - 0.18] * len(values), ".", color=GREY, markersize=5)
-        axes.errorbar(mean.mean, place + 0.1, xerr=mean.half_width, fmt="o", color=TEAL, markersize=4, capsize=3)
-    axes.set_yticks(range(len(row)), [f"{label} ({len(values)})" for label, values in row.items()])
-    axes.set_ylim(len(row) - 0.4, -0.6)
-    tidy(axes, LABELS.get(metric, metric))
