@@ -22,6 +22,7 @@ def run_folder(folder: Path) -> Path:
         for step, loss in enumerate(LOSSES):
             journal.write(step=step, lr=0.1, contrast=loss, diverged=float("nan"))
         journal.write(step=2, mAP=41.5)
+        journal.write(step=2, epoch=1, clusters={"clusters": 30, "sizes": None, "agreement": {"purity": 0.5}})
     (folder / "config.json").write_text(json.dumps({"recipe": "laptop"}))
     return folder
 
@@ -42,6 +43,7 @@ def test_tensorboard_shows_the_journal_however_often_it_was_written(tmp_path: Pa
     found = scalars(tmp_path / "watched" / "a")
     assert found["contrast"] == list(enumerate(LOSSES))
     assert found["mAP"] == [(2, 41.5)]
+    assert (found["clusters/clusters"], found["clusters/agreement/purity"]) == ([(2, 30.0)], [(2, 0.5)])
     assert "diverged" not in found  # null in the journal
 
 
@@ -100,7 +102,8 @@ def test_every_command_of_the_page_about_watching_runs(
     assert len(lines) == 2
     for words in lines:
         assert main(words) == 0
-    assert set(scalars(Path("watched/b"))) == {"lr", "contrast", "mAP"}
+    clusters = {"epoch", "clusters/clusters", "clusters/agreement/purity"}
+    assert set(scalars(Path("watched/b"))) == {"lr", "contrast", "mAP"} | clusters
 
 
 @pytest.mark.slow

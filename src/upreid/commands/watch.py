@@ -13,7 +13,7 @@ from upreid.config.watch import WatchConfig
 from upreid.errors import InputError, RunError, first_line
 from upreid.runtime.console import say
 from upreid.runtime.follow import Follower
-from upreid.training.recorder import Sink, TensorBoard
+from upreid.training.recorder import Sink, TensorBoard, scalars
 
 SECONDS = 2.0
 """Seconds between two looks at a journal."""
@@ -98,7 +98,7 @@ class Wandb:
 
     def write(self, *, step: int, **values: Any) -> None:
         """Take the numbers of a step; several lines of one step are one step there too."""
-        self.run.log({name: value for name, value in values.items() if isinstance(value, int | float)}, step=step)
+        self.run.log(scalars(values), step=step)
 
     def __enter__(self) -> "Wandb":
         return self

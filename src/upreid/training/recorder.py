@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -79,6 +79,17 @@ class Recorder:
         return " ".join(f"{name} {value:.3f}" for name, value in self.last.items())
 
 
+def scalars(values: Mapping[str, Any], prefix: str = "") -> dict[str, int | float]:
+    """Return the numbers of a line for a viewer; those of a table in it are called `table/name`, which viewers group."""
+    found: dict[str, int | float] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float):
+            found[prefix + name] = value
+    return found
+
+
 class TensorBoard:
     """Takes the same lines as the journal; a resumed run hides what was written from `resume_at` on."""
 
@@ -91,9 +102,8 @@ class TensorBoard:
 
     def write(self, *, step: int, **values: Any) -> None:
         """Write one scalar per number."""
-        for name, value in values.items():
-            if isinstance(value, int | float):
-                self.writer.add_scalar(name, value, step)
+        for name, value in scalars(values).items():
+            self.writer.add_scalar(name, value, step)
 
     def __enter__(self) -> "TensorBoard":
         return self
