@@ -184,7 +184,10 @@ def test_every_recipe_starts_on_its_layout(recipe: str, tmp_path: Path) -> None:
         out = tmp_path / seed
         assert main(["synth", str(out), *SYNTH, "--seed", seed, "--layout", layout]) == 0
         folders[flag] = out / ("wild" if one == UNLABELLED else layout)
-    network = ["--random.backbone", "resnet18", "--input.height", "32", "--input.width", "16"]
+    is_vit = config.random.backbone.startswith("vit")
+    backbone = "vit_tiny_patch16_224" if is_vit else "resnet18"
+    network = ["--random.backbone", backbone, "--input.height", "32", "--input.width", "16"]
+    network += SMALL[2:] if is_vit else SMALL  # a ViT has no channels
     places = [word for flag, folder in folders.items() for word in (flag, str(folder))]
-    assert main([*words, *network, *SMALL, *LOOSE, *ALONE, "--train.steps", "2", *places]) == 0
+    assert main([*words, *network, *LOOSE, *ALONE, "--train.steps", "2", *places]) == 0
     assert (tmp_path / "run" / "retrieval.json").exists() == (name != UNLABELLED)

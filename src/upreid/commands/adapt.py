@@ -65,6 +65,9 @@ def parts(config: AdaptConfig, context: Context, *, is_trial: bool = False) -> T
     check_settings(config)
     labelled, records, remarks = images_of(config, context)
     source = source_of(config, context, labelled)
+    if labelled is not None:
+        ranking = {"same_camera": config.test.same_camera, "multi_query": config.test.multi_query}
+        remarks += from_lead(lambda: refuse_unreadable(labelled, **ranking), context.world)
     if context.header is None:
         check_size(config)
     start, origins = start_of(config, context)
@@ -132,24 +135,14 @@ def images_of(config: AdaptConfig, context: Context) -> tuple[Benchmark | None, 
     labelled = open_benchmark(data.name, data.root, quiet=not context.world.is_lead, patience=data.patience)
     remarks = refuse_faults(labelled, same_camera=config.test.same_camera)
     check_ranking(config.test, labelled, prefix="--test.")
-    ranking = {"same_camera": config.test.same_camera, "multi_query": config.test.multi_query}
-    remarks += from_lead(lambda: refuse_unreadable(labelled, **ranking), context.world)
     return labelled, labelled.train, remarks
 
 
 def source_of(config: AdaptConfig, context: Context, target: Benchmark | None) -> Benchmark | None:
-    """Return the labelled set that is learnt from beside the target; InputError where it is half given, or is the target."""
+    """Return the labelled set that is learnt from beside the target; InputError where it is the target."""
     name, root, data = config.source.name, config.source.root, config.data
-    if name is None and root is None:
-        if config.source.alone_epochs:
-            raise InputError(
-                "--source.alone-epochs without a source: give --source.name and --source.root, or leave it away"
-            )
+    if name is None or root is None:
         return None
-    if root is None:
-        raise InputError(f"--source.name {name} without its folder: give --source.root, or a recipe without a source")
-    if name is None:
-        raise InputError(f"--source.root {root} without its layout: give --source.name, such as --source.name personx")
     source = open_benchmark(name, root, quiet=not context.world.is_lead, patience=data.patience)
     refuse_training_faults(source)
     ours, theirs = (os.path.realpath(one) for one in (source.root, target.root if target else data.root))
@@ -176,6 +169,17 @@ def check_settings(config: AdaptConfig) -> None:
     check_clustering(**vars(config.cluster), prefix="--cluster.")
     if config.head.camera_weight:
         raise InputError("--head.camera-weight: an adaptation embeds no cameras; leave it at 0")
+    source = config.source
+    if source.root is None and source.name is not None:
+        raise InputError(
+            f"--source.name {source.name} without its folder: give --source.root, or take a recipe without a source"
+        )
+    if source.root is not None and source.name is None:
+        raise InputError(f"--source.root {source.root} without its layout: give --source.name, such as personx")
+    if source.name is None and source.alone_epochs:
+        raise InputError(
+            "--source.alone-epochs without a source: give --source.name and --source.root, or leave it away"
+        )
 
 
 def check_size(config: AdaptConfig) -> None:

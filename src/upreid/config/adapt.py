@@ -31,7 +31,7 @@ class SourceSet:
     root: Path | None = None
     """Folder of the labelled source set, or the one above it."""
     alone_epochs: CountOrZero = 0
-    """Number of epochs at the start in which clusters that are too poor to learn from leave the source to learn from alone."""
+    """Number of first epochs that learn from the source alone where the clusters are too poor; in later ones that is an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
