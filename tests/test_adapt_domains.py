@@ -102,7 +102,8 @@ def test_epochs_without_clusters_learn_from_the_source_alone_and_go_on_alike(
     assert main(line(world, tmp_path / "whole", *none)) == 0
     assert "epoch 1 learns from the source alone: there is no cluster" in capsys.readouterr().err
     assert all("cluster" not in row for row in journal(tmp_path / "whole") if "lr" in row)
-    assert [row["clusters"]["source_alone"] for row in journal(tmp_path / "whole") if "clusters" in row] == [True] * 2
+    reasons = [row["clusters"]["source_alone"] for row in journal(tmp_path / "whole") if "clusters" in row]
+    assert [reason.startswith("there is no cluster") for reason in reasons] == [True] * 2
     monkeypatch.setattr(loop, "is_time_to_stop", lambda stop, done, *_: done == 2)
     assert main(line(world, tmp_path / "part", *none)) == 128
     monkeypatch.undo()
@@ -113,6 +114,15 @@ def test_epochs_without_clusters_learn_from_the_source_alone_and_go_on_alike(
     assert protocol["source"]["epochs_from_source_alone"] == 2
     assert main(line(world, tmp_path / "strict", *none, "--source.alone-epochs", "0")) == 2
     assert "there is no cluster: --cluster.eps 0.001" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_value_whose_trial_ends_without_clusters_is_not_chosen(world: Path, tmp_path: Path) -> None:
+    assert main(line(world, tmp_path / "run", "--choose", "min-samples", "60", "2", "--trial-epochs", "1")) == 0
+    choice = json.loads((tmp_path / "run" / "retrieval.json").read_text())["protocol"]["choice"]
+    assert choice["chosen"] == "2"
+    assert choice["scores"]["60"]["silhouette"] is None
+    assert "there is no cluster" in choice["scores"]["60"]["refused"]
 
 
 def test_a_source_may_move_but_not_change(

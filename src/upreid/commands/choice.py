@@ -171,6 +171,8 @@ def tried(trial: Trial, train: Train) -> tuple[int, dict[str, Any]]:
     if code:
         return code, {}
     report = [row["clusters"] for row in read_journal(out / "metrics.jsonl") if "clusters" in row][-1]
+    if "source_alone" in report:
+        return 0, {"silhouette": None, "refused": report["source_alone"]}
     return 0, {name: report[name] for name in ("silhouette", "clusters", "outlier_share")}
 
 

@@ -219,7 +219,8 @@ class ClusteredFeed:
             if epoch >= self.alone_epochs:
                 raise
             say(f"epoch {epoch + 1} learns from the source alone: {error}")
-            return replace(found, labels=np.full_like(found.labels, -1), report=found.report | {"source_alone": True})
+            report = found.report | {"source_alone": str(error)}
+            return replace(found, labels=np.full_like(found.labels, -1), report=report)
         return found
 
     def heed(self, *progress: object) -> None:
