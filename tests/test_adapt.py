@@ -109,6 +109,26 @@ def test_an_image_that_cannot_be_read_belongs_to_no_cluster_and_is_counted_and_n
     assert ", 1 unreadable" in said
 
 
+def test_a_clustered_image_that_cannot_be_read_any_more_is_named_where_an_outlier_would_take_its_place(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from upreid.training.feeds import clustered, inputs
+
+    monkeypatch.setattr(inputs, "CACHE_BYTES", 0)
+    folder = Path(shutil.copytree(corpus / "bounding_box_train", tmp_path / "folder"))
+    regroup, paths = clustered.ClusteredFeed.regroup, sorted(folder.glob("*.jpg"))
+
+    def regroup_and_break(feed: clustered.ClusteredFeed, epoch: int) -> None:
+        regroup(feed, epoch)
+        for place in (feed.labels >= 0).nonzero().flatten().tolist():
+            paths[place].write_bytes(b"no picture")
+
+    monkeypatch.setattr(clustered.ClusteredFeed, "regroup", regroup_and_break)
+    tolerant = ["--data.name", "unlabelled", "--data.unreadable-share", "0.99", "--train.steps", "1"]
+    assert main(line(folder, tmp_path / "run", *tolerant)) == 2
+    assert "it could be read when the images of this epoch were clustered" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("steps", [1, 3, 4])
 def test_a_run_that_goes_on_in_an_epoch_or_between_two_ends_with_the_same_bytes(
     steps: int, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

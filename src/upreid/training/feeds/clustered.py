@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from upreid.data.augment.downstream import DownstreamAugment
 from upreid.data.dataset import LabelledBatch
 from upreid.data.records import UNKNOWN_CAMERA, Record, cameras, numbered_people
-from upreid.errors import InputError, Stopped
+from upreid.errors import DataError, InputError, Stopped
 from upreid.methods.cluster_contrast import ClusterContrast
 from upreid.models.encoder import Encoder
 from upreid.retrieval.cluster_report import check_clusters, cluster_line
@@ -235,11 +235,17 @@ class ClusteredFeed:
         self.inputs.count(batch.skipped)
         device, own = self.compute.device, self.of_each_set // self.world.size
         images = batch.images.to(device, non_blocking=True).split(own)
-        classes = self.classes[batch.indices].to(device, non_blocking=True).split(own)
+        numbers = self.classes[batch.indices]
+        if batch.skipped and (numbers < 0).any() and self.labels.max() >= 0:
+            raise DataError(
+                f"cannot read image {batch.skipped[0][1]}; it could be read when the images of this epoch were clustered: put it "
+                "back and go on with --resume"
+            )
+        classes = numbers.to(device, non_blocking=True).split(own)
         views: Views = {}
-        for number, (pictures, numbers) in enumerate(VIEWS[: len(images)]):
+        for number, (pictures, numbers_of) in enumerate(VIEWS[: len(images)]):
             first = number * self.of_each_set + self.world.rank * own
-            views |= {pictures: self.augment(images[number], step, first=first), numbers: classes[number]}
+            views |= {pictures: self.augment(images[number], step, first=first), numbers_of: classes[number]}
         if self.labels.max() < 0:
             del views["clusters"]
         return views
