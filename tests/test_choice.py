@@ -95,6 +95,22 @@ def test_where_no_value_gives_clusters_the_reason_is_said(
     )
 
 
+def test_asked_to_stop_within_a_trial_it_says_how_the_choice_goes_on_and_does(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from upreid.training import loop
+
+    run = tmp_path / "run"
+    monkeypatch.setattr(loop, "is_time_to_stop", lambda stop, done, *_: done == 1)
+    assert main(line(corpus, run, "--choose", "eps", "0.4", "0.6", "--trial-epochs", "1")) == 128
+    monkeypatch.undo()
+    assert f"the choice goes on with: upreid adapt --resume {run}" in capsys.readouterr().err
+    assert not (run / "choice.json").exists()
+    assert main(["adapt", "--resume", str(run)]) == 0
+    assert set(read(run / "choice.json")["scores"]) == {"0.4", "0.6"}
+    assert (run / "retrieval.json").exists()
+
+
 @pytest.mark.slow
 def test_killed_within_a_trial_the_choice_goes_on_to_the_same_bytes(corpus: Path, tmp_path: Path) -> None:
     choose = ["--choose", "memory.momentum", "0.1", "0.5", "--cluster.eps", "0.4", "--train.save-every", "1"]
