@@ -57,7 +57,7 @@ def test_a_cross_makes_an_arm_of_every_combination() -> None:
         ({"arms": {"a": 3}}, "named tables"),
         ({"settings": {"pretrain": {"program": "evaluate"}}}, "every study has"),
         ({"settings": {"x": {"program": "finetune"}}}, "needs a recipe"),
-        ({"settings": {"x": {"program": "evaluate", "of": "y"}}}, "must name a fine-tuning setting"),
+        ({"settings": {"x": {"program": "evaluate", "of": "y"}}}, "must name a setting that trains"),
         ({"settings": {"x": {"program": "evaluate", "repeats": 2}}}, "repeats 2"),
         ({"settings": {"x": {"recipe": "laptop-bot"}}}, "lacks 'program'"),
         ({"corpora": {"people": {"seed": "one", "identities": 8}}}, "give a whole number"),
