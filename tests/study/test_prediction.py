@@ -17,6 +17,7 @@ COSTS = {
     "tracklets": 3758,
     "upreid": 3758,
     "g-key": 2088,
+    "g-key-long": 3758,
     "upreid-quarter": 3758,
     "g-key-quarter": 3700,
     "views-i-a": 3600,
