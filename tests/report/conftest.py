@@ -34,7 +34,7 @@ def runs(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs")
     watched = f"--monitor.every-epochs 0.5 --monitor.root {corpus / 'market1501'}"
     wild = f"--data.root {corpus / 'wild'}"
-    trained("pretrain laptop", TINY, wild, "--train.steps 24", watched, "--out", out / "a")
+    trained("pretrain both-terms-laptop", TINY, wild, "--train.steps 24", watched, "--out", out / "a")
     trained("pretrain moco-laptop", TINY, wild, "--train.steps 6 --out", out / "c")
     data = f"--data.name market1501 --data.root {corpus / 'market1501'} --data.identity-share 1"
     tuning = "--train.identities 2 --train.images 2 --train.steps 6"
