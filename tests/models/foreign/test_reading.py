@@ -191,7 +191,9 @@ def test_transreid_ssl_trained_vits_with_imagenet_s_whatever_their_name(save, vi
 
 def test_other_models_are_refused_with_the_nearest_that_is_known(save, resnet):
     narrow = create_backbone("resnet18", height=64, width=32, channels=4)
-    with pytest.raises(DataError, match=r"no backbone that upreid can tell.*nearest, \w+, shares 0% and has no place for conv1"):
+    with pytest.raises(
+        DataError, match=r"no backbone that upreid can tell.*nearest, \w+, shares 0% and has no place for conv1"
+    ):
         read_checkpoint(save(narrow.state_dict()))
     with pytest.raises(DataError, match=r"none of its 1 tensors is a first convolution \(text\.weight\)"):
         read_checkpoint(save({"text.weight": torch.zeros(3, 3)}))
