@@ -17,7 +17,7 @@ from upreid.config.adapt import AdaptConfig
 from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.benchmarks.checkup import refuse_faults, refuse_training_faults
 from upreid.data.benchmarks.contents import refuse_unreadable
-from upreid.data.records import Record
+from upreid.data.records import Record, records_of
 from upreid.data.settings import UNLABELLED
 from upreid.data.sources.recognise import open_source
 from upreid.errors import InputError
@@ -130,8 +130,7 @@ def images_of(config: AdaptConfig, context: Context) -> tuple[Benchmark | None, 
     data = config.data
     if data.name == UNLABELLED:
         source = open_source(data.root, patience=data.patience)
-        some = [Record(path=Path(source.name(place)), source=source, index=place) for place in range(len(source))]
-        return None, some, [source.description]
+        return None, records_of(source), [source.description]
     labelled = open_benchmark(data.name, data.root, quiet=not context.world.is_lead, patience=data.patience)
     remarks = refuse_faults(labelled, same_camera=config.test.same_camera)
     check_ranking(config.test, labelled, prefix="--test.")

@@ -10,7 +10,7 @@ from upreid.config.calibrate import CalibrateConfig
 from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.benchmarks.market1501 import DISTRACTOR
 from upreid.data.pair_lists import read_pairs
-from upreid.data.records import UNKNOWN_CAMERA, Record, cameras, people
+from upreid.data.records import UNKNOWN_CAMERA, Record, cameras, people, records_of
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source
 from upreid.data.tracklet_lists import read_tracklets
@@ -85,7 +85,7 @@ def from_pairs(
     """Take listed pairs; who is linked by pairs of one person is one person."""
     found = read_pairs(path, source)
     some = LabelledFeatures(
-        features=features_of(config, encoder, compute, records_at(source, found.images)),
+        features=features_of(config, encoder, compute, records_of(source, found.images.tolist())),
         people=found.people,
         cameras=unknown(len(found.images)),
         pairs=found.pairs,
@@ -121,7 +121,7 @@ def from_tracklets(
             f"{torn} tracklets of {path} have crops in several folders of {source.root}; a folder must be a video"
         )
     some = LabelledFeatures(
-        features=features_of(config, encoder, compute, records_at(source, kept)),
+        features=features_of(config, encoder, compute, records_of(source, kept.tolist())),
         people=numbers,
         cameras=unknown(len(kept)),
         moments=np.stack([videos, first[numbers], last[numbers]], axis=1).astype(np.int64),
@@ -131,11 +131,6 @@ def from_tracklets(
         "pairs of crops of one tracklet (means: its two halves); pairs of tracklets of one video with frames in common"
     )
     return some, f"{count} tracklets of {path.name}, without labels", rule
-
-
-def records_at(source: Source, places: IntArray) -> list[Record]:
-    """Return some images of a source as records."""
-    return [Record(path=Path(source.name(index)), source=source, index=index) for index in places.tolist()]
 
 
 def unknown(count: int) -> IntArray:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from upreid.config.interchange import SearchConfig
-from upreid.data.records import Record
+from upreid.data.records import Record, records_of
 from upreid.data.sources.recognise import open_source
 from upreid.data.sources.source import Source
 from upreid.errors import InputError
@@ -66,7 +66,7 @@ def queries_at(path: Path) -> list[Record]:
     source = open_source(path)
     if not len(source):
         raise InputError(f"there are no images in {path}; give an image, or a folder that holds some")
-    return [Record(path=Path(source.name(index)), source=source, index=index) for index in range(len(source))]
+    return records_of(source)
 
 
 def threshold_of(

@@ -35,6 +35,12 @@ class Record:
             raise UnreadableImage(self.path, error.strerror or type(error).__name__) from error
 
 
+def records_of(source: Source, places: Sequence[int] | None = None) -> list[Record]:
+    """Return the images of a source as records without labels: all of them, or those at some places."""
+    chosen = range(len(source)) if places is None else places
+    return [Record(path=Path(source.name(place)), source=source, index=place) for place in chosen]
+
+
 def people(records: Sequence[Record]) -> list[int]:
     """Return the person of each labelled record."""
     return [record.person for record in records if record.person is not None]

@@ -10,7 +10,7 @@ from upreid.config.files import to_dict
 from upreid.demo.page import write_page
 from upreid.demo.results import STARTS, DemoFolder, collect, print_table
 from upreid.errors import InputError
-from upreid.methods import step_cost
+from upreid.methods import MOCO_STEP, step_cost
 from upreid.runtime.console import say
 from upreid.runtime.files import write_text
 from upreid.runtime.folder import claim
@@ -24,8 +24,6 @@ from upreid.training.saved import encoder_is_whole, share_done
 RECIPES = {"moco": "moco-laptop", "upreid": "laptop"}
 WORK = {"synth": 1.0, "pretrain": 4.0, "finetune": 0.6}
 """Shares of the time."""
-MOCO_COST = 4.0
-"""Cost of a step of MoCo v2, in forwards of its images."""
 ONE_THREAD = ["--train.threads", "1", "--train.workers", "0", "--train.device", "cpu"]
 
 
@@ -80,7 +78,7 @@ def pretraining(config: DemoConfig, folder: DemoFolder, start: str) -> Job:
     run = folder.pretrained(start)
     where = ["--data.root", str(folder.corpus / "wild"), "--out", str(run)]
     cost = step_cost(parse_training("pretrain", [RECIPES[start], *where]))
-    length = ["--train.epochs", f"{config.epochs * MOCO_COST / cost:g}", "--train.seed", str(config.seed)]
+    length = ["--train.epochs", f"{config.epochs * MOCO_STEP / cost:g}", "--train.seed", str(config.seed)]
     watch = ["--monitor.every-epochs", "4", "--monitor.root", str(folder.corpus / "market1501")]
     line = ["pretrain", RECIPES[start], *where, *length, *watch, *ONE_THREAD]
     return Job(

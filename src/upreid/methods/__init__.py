@@ -12,10 +12,14 @@ def module_of(config: TrainingConfig) -> ModuleType:
     return import_module(METHODS[config.method].module)
 
 
+MOCO_STEP = 4.0
+"""Cost of a step of MoCo v2 in forwards of its images, as `step_cost` counts."""
+
+
 def step_cost(config: TrainingConfig) -> float:
-    """Return the cost of a step in forwards of its images, a backward being two; 4 where the method does not say."""
+    """Return the cost of a step in forwards of its images, a backward being two; where the method does not say, MoCo v2's."""
     cost = getattr(module_of(config), "step_cost", None)
-    return 4.0 if cost is None else float(cost(config))
+    return MOCO_STEP if cost is None else float(cost(config))
 
 
 def loss_names(config: TrainingConfig) -> dict[str, str]:

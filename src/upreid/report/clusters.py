@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from upreid.data.benchmarks import open_benchmark
-from upreid.data.records import Record
+from upreid.data.records import Record, records_of
 from upreid.data.settings import UNLABELLED
 from upreid.data.sources.recognise import open_source
 from upreid.errors import DataError, InputError
@@ -38,7 +37,7 @@ NUMBERS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class Crop:
     """A picture in a cluster."""
 
     uri: str
@@ -52,7 +51,7 @@ class Group:
     """Some pictures of a cluster, or of the outliers."""
 
     title: str
-    members: list[Member]
+    members: list[Crop]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +120,7 @@ def images_of(config: Any) -> Sequence[Record]:
     data = config.data
     if data.name != UNLABELLED:
         return open_benchmark(data.name, data.root, quiet=True, patience=data.patience).train
-    source = open_source(data.root, patience=data.patience)
-    return [Record(path=Path(source.name(place)), source=source, index=place) for place in range(len(source))]
+    return records_of(open_source(data.root, patience=data.patience))
 
 
 def chosen(labels: IntArray) -> list[IntArray]:
@@ -153,7 +151,7 @@ def group(records: Sequence[Record], places: IntArray) -> Group:
     return Group(title=title, members=[one for one in found if one is not None])
 
 
-def member(record: Record, most: int | None = None) -> Member | None:
+def member(record: Record, most: int | None = None) -> Crop | None:
     """Read a picture; None where it cannot be read, as training leaves it out too."""
     try:
         shown = thumbnail(record, largest=SMALL)
@@ -161,4 +159,4 @@ def member(record: Record, most: int | None = None) -> Member | None:
         return None
     who = "" if record.person is None else f", person {shown.person}, camera {shown.camera}"
     is_match = None if most is None else record.person == most
-    return Member(uri=shown.uri, words=f"{record.path.name}{who}", is_match=is_match)
+    return Crop(uri=shown.uri, words=f"{record.path.name}{who}", is_match=is_match)

@@ -14,7 +14,7 @@ from upreid.config.command_line import parse_training
 from upreid.config.recipe import flags
 from upreid.config.study import Grid
 from upreid.errors import InputError
-from upreid.methods import step_cost
+from upreid.methods import MOCO_STEP, step_cost
 from upreid.study.cells import PRETRAIN, Cell, cells_of
 from upreid.study.corpora import Facts
 from upreid.study.folder import StudyFolder, recall
@@ -24,8 +24,6 @@ from upreid.study.study_file import Record, read_facts, read_study_file
 RETRIEVAL = ("mAP", "rank1", "mINP")
 LABELS = {"mAP": "mAP", "rank1": "Rank-1", "mINP": "mINP"}
 CONFIDENCE = 0.95
-MOCO = 4.0
-"""Cost of a step of MoCo v2 in forwards of its images, as `step_cost` counts."""
 ENOUGH_FOR_A_CLAIM = 8
 """Number of paired seeds; below it, differences are for choosing what to look at again."""
 
@@ -130,7 +128,7 @@ class StudyResults:
                 with suppress(InputError, KeyError):  # of an older program, or with a recipe that is not here
                     words = ["--data.root", "x", "--out", "x", *flags(record["settings"]["flags"])]
                     config = parse_training("pretrain", [str(cell.recipe), *words])
-                    found[cell.arm] = record["metrics"]["steps"] * step_cost(config) / MOCO
+                    found[cell.arm] = record["metrics"]["steps"] * step_cost(config) / MOCO_STEP
         return found
 
     def metrics(self, stage: str) -> list[str]:

@@ -125,8 +125,9 @@ def work_of(cell: Cell, facts: Mapping[str, Facts], line: Sequence[str]) -> floa
     """Estimate how many forward passes of an image a cell costs."""
     table = cell.settings["flags"]
     if cell.program == "adapt":
-        train = parsed(line).train
-        return step_cost(parsed(line)) * train.epochs * train.iterations * train.identities * train.images
+        config = parsed(line)
+        train = config.train
+        return step_cost(config) * train.epochs * train.iterations * train.identities * train.images
     if cell.program not in IMAGES_PER_IDENTITY:
         return WORK_OF_THE_REST
     epochs = table.get("train", {}).get("epochs", 120.0)

@@ -35,6 +35,12 @@ from upreid.training.saved import SavedRun, saved_state
 from upreid.training.state import restore
 from upreid.training.states import States
 
+BESIDE = {
+    "source": ("the images of the source", "--source.root the folder"),
+    "tracklets": ("their tracklets", "--data.tracklets the list"),
+}
+"""What a fingerprint may name beside the images -> words for it, and the flag that gives it."""
+
 
 def fit(
     build: Callable[[Context], TrainingParts],
@@ -190,10 +196,10 @@ def check_images(feed: Feed, saved: dict[str, Any]) -> None:
         )
     before, now = (str(fingerprint).split(", ") for fingerprint in (saved["fingerprint"], feed.fingerprint))
     if before != now and before[0] == now[0]:
-        further = "the images of the source" if any(part.startswith("source ") for part in now) else "their tracklets"
-        flag = "--source.root the folder" if further.endswith("source") else "--data.tracklets the list"
+        beside = next(kind for kind in BESIDE if any(part.startswith(f"{kind} ") for part in (*before[1:], *now[1:])))
+        others, flag = BESIDE[beside]
         raise InputError(
-            f"the {feed.num_images} images are those that the run was saved with, but {further} are others; "
+            f"the {feed.num_images} images are those that the run was saved with, but {others} are others; "
             f"give {flag} of then, or start a new run"
         )
     if before != now:

@@ -19,14 +19,6 @@ LOOSE = ["--cluster.eps", "0.4", "--cluster.min-samples", "2", "--cluster.k1", "
 ALONE = ["--train.device", "cpu", "--train.threads", "1", "--train.workers", "0"]
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("corpus")
-    size = ["--identities", "24", "--seed", "1", "--height", "32", "--width", "16", "--workers", "1"]
-    assert main(["synth", str(out), *size]) == 0
-    return out / "market1501"
-
-
 def line(corpus: Path, out: Path, *flags: str, init: str = "random") -> list[str]:
     data = ["--init", init, "--data.name", "market1501", "--data.root", str(corpus), "--out", str(out)]
     return ["adapt", "laptop-usl", *data, *SMALL, *QUICK, *LOOSE, *ALONE, *flags]
