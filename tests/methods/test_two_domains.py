@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from upreid.commands.starting_point import starting_point
 from upreid.config.command_line import parse_training
 from upreid.methods.cluster_contrast import ClusterContrast, build
+from upreid.methods.cluster_memory import ClusterMemory
 from upreid.models.batchnorm import affine_parameters
 from upreid.models.encoder import load_encoder, save_encoder
 from upreid.runtime.distributed import ALONE
@@ -27,9 +28,18 @@ PEOPLE, CLUSTERS = torch.tensor([2, 2, 2, 0, 0, 0]), torch.tensor([3, 3, 3, 5, 5
 def small_method(*flags: str) -> ClusterContrast:
     config = parse_training("adapt", ["laptop-uda", *WHERE, *SMALL, *BATCH, *flags])
     method = build(config, starting_point(config)[0], trained_on="", world=ALONE).double()
-    dim = method.memory.shape[1]
-    method.begin_epoch(noise(12, dim), torch.arange(12) % 7 - 1)
+    dim = vectors(method).shape[1]
+    method.begin_epoch(noise(12, dim), torch.arange(12) % 7 - 1, torch.full((12,), -1))
     return method
+
+
+def vectors(method: ClusterContrast) -> Tensor:
+    return memory_of(method).vectors
+
+
+def memory_of(method: ClusterContrast) -> ClusterMemory:
+    assert isinstance(method.memory, ClusterMemory)
+    return method.memory
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -56,15 +66,15 @@ def buffers(module: torch.nn.Module) -> dict[str, Tensor]:
 
 def test_the_two_losses_and_their_gradients_equal_the_loops_over_the_whole_memory() -> None:
     method = small_method()
-    dim, temperature = method.memory.shape[1], method.temperature
-    assert method.memory.shape[0] == 6
+    dim, temperature = vectors(method).shape[1], memory_of(method).temperature
+    assert vectors(method).shape[0] == 6
     fast, slow = (F.normalize(noise(12, dim, seed=3)).requires_grad_() for _ in range(2))
     views = batch(clusters=CLUSTERS)
     losses = method.losses(fast, views, method.targets(views, 0), slice(0, 6))
     loops = {"cluster": torch.zeros((), dtype=torch.float64), "source": torch.zeros((), dtype=torch.float64)}
     for row, feature in enumerate(slow):
         name, own = ("cluster", CLUSTERS[row]) if row < 6 else ("source", PEOPLE[row - 6])
-        similarity = torch.stack([feature @ one / temperature for one in method.memory])
+        similarity = torch.stack([feature @ one / temperature for one in vectors(method)])
         loops[name] = loops[name] - similarity.log_softmax(0)[own] / 6
     assert losses.keys() == loops.keys()
     assert_close(losses, loops)
@@ -77,17 +87,18 @@ def test_the_two_losses_and_their_gradients_equal_the_loops_over_the_whole_memor
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_memory_follows_clusters_and_people_alike(accumulate: int) -> None:
     method, views = small_method(), batch(clusters=CLUSTERS)
-    features, before, targets = F.normalize(noise(12, method.memory.shape[1])), method.memory, method.targets({}, 0)
+    features, before = F.normalize(noise(12, vectors(method).shape[1])), vectors(method)
+    targets, momentum = method.targets(views, 0), memory_of(method).momentum
     size = 6 // accumulate
     for first in range(0, 6, size):
         part = slice(first, first + size)
-        method.losses(torch.cat([features[:6][part], features[6:][part]]), views, targets | {"is_alone": False}, part)
-    method.after_update(targets | {"is_alone": False})
+        method.losses(torch.cat([features[:6][part], features[6:][part]]), views, targets, part)
+    method.after_update(targets)
     expected = before.clone()
     for feature, own in zip(features, torch.cat([CLUSTERS, PEOPLE]), strict=True):
-        expected[own] = F.normalize(method.momentum * expected[own] + (1 - method.momentum) * feature, dim=0)
-    assert_close(method.memory, expected)
-    assert torch.equal(method.memory[[1, 4]], before[[1, 4]])  # of whom the batch has no image
+        expected[own] = F.normalize(momentum * expected[own] + (1 - momentum) * feature, dim=0)
+    assert_close(vectors(method), expected)
+    assert torch.equal(vectors(method)[[1, 4]], before[[1, 4]])  # of whom the batch has no image
 
 
 def test_each_domain_has_its_own_batchnorm_and_all_else_is_shared() -> None:
@@ -134,11 +145,11 @@ def test_without_clusters_the_source_alone_teaches_and_the_target_is_normalised_
     target, source = method.encoder(), method.source_encoder()
     assert source is not None
     start, weights = buffers(target), [parameter.clone() for parameter in target.parameters()]
-    memory = method.memory
+    memory = vectors(method)
     assert step(method, batch()).keys() == {"source"}
     assert_close(affine_parameters(target), affine_parameters(source))
     assert any(not torch.equal(a, b) for a, b in zip(weights, target.parameters(), strict=True))
     now, known = buffers(target), buffers(source)
     assert not torch.equal(start["head.neck.running_mean"], now["head.neck.running_mean"])
     assert not torch.equal(known["head.neck.running_mean"], now["head.neck.running_mean"])
-    assert torch.equal(memory[3:], method.memory[3:])
+    assert torch.equal(memory[3:], vectors(method)[3:])

@@ -35,9 +35,11 @@ class SourceSet:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterMemory:
+class MemoryOptions:
     """Memory of the clusters, and of the people of a source, that features are compared with."""
 
+    kind: Literal["clusters"] = "clusters"
+    """Contents of the memory: one vector for each cluster, anew in every epoch (clusters)."""
     update: Literal["every", "hardest"] = "every"
     """Features that a cluster's memory follows: every one of the batch in turn, or the one least similar to it."""
     momentum: ShareOrZero = 0.1
@@ -87,14 +89,20 @@ class AdaptConfig(DownstreamConfig):
     """Adapt an encoder to images without labels by clustering them, and evaluate it where labels exist."""
 
     without_effect: ClassVar[tuple[str, ...]] = (*TrainingConfig.without_effect, "source.root")
-    added_later: ClassVar[tuple[str, ...]] = (*TrainingConfig.added_later, "source", "choose", "trial_epochs")
+    added_later: ClassVar[tuple[str, ...]] = (
+        *TrainingConfig.added_later,
+        "source",
+        "choose",
+        "trial_epochs",
+        "memory.kind",
+    )
     method: str = "cluster-contrast"
     """Name of the training method; the recipe chooses it."""
     data: AdaptationData
     source: SourceSet = field(default_factory=SourceSet)
     head: GemHead = field(default_factory=GemHead)
     cluster: ClusterOptions = field(default_factory=ClusterOptions)
-    memory: ClusterMemory = field(default_factory=ClusterMemory)
+    memory: MemoryOptions = field(default_factory=MemoryOptions)
     optim: AdaptOptimiser = field(default_factory=AdaptOptimiser)
     train: AdaptTrain = field(default_factory=AdaptTrain)
     choose: tuple[str, ...] = ()

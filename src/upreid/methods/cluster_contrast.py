@@ -8,7 +8,7 @@ source's people before the clusters, and a step has as many images of the source
 its own. SpCL's memory also holds each image that is in no cluster; here these are left out, as in Cluster-Contrast.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +17,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from upreid.config.adapt import AdaptConfig
+from upreid.config.adapt import AdaptConfig, MemoryOptions
 from upreid.errors import InputError
-from upreid.losses.cluster import UPDATES, cluster_contrast, cluster_means
+from upreid.methods.cluster_memory import ClusterMemory, FeatureMemory
 from upreid.methods.method import Method
 from upreid.models.batchnorm import affine_parameters, group_batch_norm, with_own_norms
 from upreid.models.encoder import Encoder
@@ -64,55 +64,56 @@ def unit_features(encoder: Encoder, images: Float[Tensor, "batch 3 height width"
 class ClusterContrast(Method):
     """Images of clusters, P of them with K images each in a batch; views `images` and `clusters`.
 
-    With a source there are as many images of its people: views `source_images` and `people`. People and clusters are rows of the
-    memory, the people first. A batch without `clusters` learns from the source alone: its other images move the target's running
-    statistics, and the affine parameters of the target follow those of the source.
+    With a source there are as many images of its people: views `source_images` and `people`. People and clusters are classes of
+    the memory, the people first. What the memory asks for beside is a view of that name, of the source with `source_` before it.
+    A batch without `clusters` learns from the source alone: its other images move the target's running statistics, and the affine
+    parameters of the target follow those of the source.
     """
 
     student: UnitFeatures
-    memory: Float[Tensor, "classes dim"]
+    memory: FeatureMemory
 
-    def __init__(
-        self,
-        student: UnitFeatures,
-        *,
-        dim: int,
-        update: str = "every",
-        momentum: float = 0.1,
-        temperature: float = 0.05,
-        world: World = ALONE,
-    ) -> None:
+    def __init__(self, student: UnitFeatures, memory: FeatureMemory, *, world: World = ALONE) -> None:
         super().__init__()
-        self.student = student
-        self.update, self.momentum, self.temperature, self.world = update, momentum, temperature, world
-        self.register_buffer("memory", torch.zeros(0, dim))
+        self.student, self.memory, self.world = student, memory, world
+
+    def named_buffers(self, *given: Any, **settings: Any) -> Iterator[tuple[str, Tensor]]:
+        """Name the vectors of a cluster memory `memory`, as in states that were saved before there were other memories."""
+        for name, buffer in super().named_buffers(*given, **settings):
+            yield VECTORS_IN_STATES if name == VECTORS else name, buffer
 
     def make_room(self, shapes: Mapping[str, torch.Size]) -> None:
-        """Give the memory the size that a state has it in."""
-        self.memory = self.memory.new_zeros(shapes.get("memory", self.memory.shape))
+        """Give the memory the sizes that a state has it in."""
+        known = {VECTORS if name == VECTORS_IN_STATES else name: shape for name, shape in shapes.items()}
+        self.memory.make_room({name.removeprefix("memory."): shape for name, shape in known.items()})
 
-    def begin_epoch(self, features: Float[Tensor, "images dim"], classes: Int64[Tensor, " images"]) -> None:
-        """Fill the memory with the mean directions of people and new clusters; -1 stands for images that belong to none."""
-        self.memory = cluster_means(F.normalize(features), classes).to(self.memory.device)
+    def begin_epoch(
+        self,
+        features: Float[Tensor, "images dim"],
+        classes: Int64[Tensor, " images"],
+        cameras: Int64[Tensor, " images"],
+    ) -> None:
+        """Fill the memory with the features of all images; class -1 stands for images that belong to none."""
+        self.memory.fill(features, classes, cameras)
 
     def inputs(self, batch: Views, part: slice) -> tuple[Any, ...]:
         """Images, and those of the source where there is one."""
         return tuple(batch[name][part] for name in ("images", "source_images") if name in batch)
 
     def targets(self, batch: Views, step: int) -> dict[str, Any]:
-        """Return room for the features of the step and their classes, which the memory is to follow."""
+        """Return room for the features of the step and what is known of them, which the memory is to follow."""
         del step
-        return {"features": list[Tensor](), "classes": list[Tensor](), "is_alone": "clusters" not in batch}
+        return {"seen": {name: list[Tensors]() for name in LOSSES}, "is_alone": "clusters" not in batch}
 
     def losses(self, outputs: Any, batch: Views, targets: Any, part: slice) -> dict[str, Float[Tensor, ""]]:
         """Compare each feature with the memory of all people and clusters; a loss is a mean over the images of one set."""
         found: dict[str, Float[Tensor, ""]] = {}
-        for (name, labels), features in zip(SETS, outputs.split(part.stop - part.start), strict=False):
+        for (name, labels, prefix), features in zip(SETS, outputs.split(part.stop - part.start), strict=False):
             if labels in batch:
-                classes = batch[labels][part]
-                targets["features"].append(features.detach())
-                targets["classes"].append(classes)
-                found[name] = cluster_contrast(features, classes, self.memory, temperature=self.temperature)
+                known = {"classes": labels} | {asked: prefix + asked for asked in self.memory.asks}
+                known = {what: batch[view][part] for what, view in known.items()}
+                targets["seen"][name].append({"features": features.detach(), **known})
+                found[name] = self.memory.loss(features, known)
         if targets["is_alone"]:  # DistributedDataParallel waits for a gradient of every parameter
             found["source"] = found["source"] + 0.0 * outputs.sum()
         return found
@@ -120,8 +121,10 @@ class ClusterContrast(Method):
     @torch.no_grad()
     def after_update(self, targets: Any) -> None:
         """Let the memory follow the features of all ranks, in the order of the batch."""
-        features, classes = (gather(torch.cat(targets[name]), self.world) for name in ("features", "classes"))
-        self.memory = UPDATES[self.update](self.memory, features, classes, momentum=self.momentum)
+        for parts in targets["seen"].values():
+            if parts:
+                seen = {what: gather(torch.cat([part[what] for part in parts]), self.world) for what in parts[0]}
+                self.memory.follow(seen.pop("features"), seen)
         if targets["is_alone"]:
             assert self.student.source is not None
             known = affine_parameters(self.student.source)
@@ -138,21 +141,18 @@ class ClusterContrast(Method):
 
     def explanations(self) -> list[str]:
         """Say how the memory is kept, and how a source is normalised."""
-        follows = {"every": "every feature in turn", "hardest": "the least similar feature of each cluster"}
         domains = (
             "source and target each have a BatchNorm of their own; the target's is in the encoder that is exported"
         )
-        return [
-            f"cluster memory follows {follows[self.update]}, share of the old {self.momentum:g}, "
-            f"temperature {self.temperature:g}",
-            *([] if self.student.source is None else [domains]),
-        ]
+        return [self.memory.explanation(), *([] if self.student.source is None else [domains])]
 
 
+Tensors = dict[str, Tensor]
+VECTORS, VECTORS_IN_STATES = "memory.vectors", "memory"
 LOSSES = {"cluster": "cluster contrast", "source": "source contrast"}
 """Name of a loss -> what a reader calls it."""
-SETS = (("cluster", "clusters"), ("source", "people"))
-"""Loss of each set of images, and the view that holds their classes: the target, then the source."""
+SETS = (("cluster", "clusters", ""), ("source", "people", "source_"))
+"""Loss of each set of images, the view that holds their classes, and what its other views begin with: the target, the source."""
 
 
 def step_cost(config: AdaptConfig) -> float:
@@ -169,15 +169,16 @@ def build(config: AdaptConfig, start: Encoder, *, trained_on: str, world: World)
     origin = {"recipe": config.recipe, "init": config.init, "seed": config.train.seed, "trained_on": trained_on}
     header = replace(start.header, head=settings, neck=config.test.neck, **origin)
     encoder = group_batch_norm(Encoder(start.backbone, header, head), norm_groups(config, world))
-    memory = config.memory
     return ClusterContrast(
         UnitFeatures(encoder, with_own_norms(encoder) if config.source.name else None),
-        dim=sum(head.part_dims),
-        update=memory.update,
-        momentum=memory.momentum,
-        temperature=memory.temperature,
+        create_memory(config.memory, sum(head.part_dims)),
         world=world,
     )
+
+
+def create_memory(settings: MemoryOptions, dim: int) -> FeatureMemory:
+    """Make the memory of a configuration, empty."""
+    return ClusterMemory(dim, update=settings.update, momentum=settings.momentum, temperature=settings.temperature)
 
 
 def norm_groups(config: AdaptConfig, world: World) -> int:

@@ -39,8 +39,8 @@ BATCH = 128
 Loaded = tuple[int, LabelledBatch]
 """A step, and this rank's images of it: those of the target, then those of the source."""
 
-VIEWS = (("images", "clusters"), ("source_images", "people"))
-"""Names of the views of the target and of the source: pictures, and their classes."""
+VIEWS = (("images", "clusters", ""), ("source_images", "people", "source_"))
+"""Names of the views of the target and of the source: pictures, their classes, and what the names of others begin with."""
 
 
 class ClusteredFeed:
@@ -54,6 +54,9 @@ class ClusteredFeed:
     people. These images are encoded for every epoch as well, with the BatchNorm of the source. People are the classes from 0 in
     the order of their labels, and clusters are the classes after them. In the first `alone_epochs` clusters may be too poor to
     learn from: such an epoch has no view `clusters`, and its `images` are drawn at random.
+
+    A memory may ask for the views `places`, in the list of the target's images and then the source's, and `cameras`; those of the
+    source are called `source_places` and `source_cameras`.
     """
 
     def __init__(
@@ -100,6 +103,10 @@ class ClusteredFeed:
                 f"batches of {clusters} people of the source, and {len(self.source_order.places)} of its people have two "
                 "images or more; lower --train.identities, or take another source"
             )
+        self.known = {
+            "places": torch.arange(len(records) + len(source)),
+            "cameras": torch.tensor([*cameras(records), *cameras(source)], dtype=torch.long),
+        }
         self.inputs = TrainingInputs([*records, *source], preprocess, compute, unreadable_share)
         self.take(torch.full((len(records),), -1), -1)
         self.news: dict[str, Any] = {}
@@ -158,7 +165,7 @@ class ClusteredFeed:
             features = torch.cat([features, F.normalize(known)])
         self.take(torch.from_numpy(found.labels), epoch)
         self.num_alone += int(self.labels.max() < 0)
-        self.method.begin_epoch(features, self.classes)
+        self.method.begin_epoch(features, self.classes, self.known["cameras"])
         self.news = {"epoch": epoch, "clusters": found.report | {"phases": phases | found.report["phases"]}}
         if self.world.is_lead:
             say(f"epoch {epoch + 1}: {cluster_line(found.report)}")
@@ -241,11 +248,14 @@ class ClusteredFeed:
                 f"cannot read image {batch.skipped[0][1]}; it could be read when the images of this epoch were clustered: put it "
                 "back and go on with --resume"
             )
-        classes = numbers.to(device, non_blocking=True).split(own)
+        known = {"classes": numbers} | {asked: self.known[asked][batch.indices] for asked in self.method.memory.asks}
+        parts = {what: values.to(device, non_blocking=True).split(own) for what, values in known.items()}
         views: Views = {}
-        for number, (pictures, numbers_of) in enumerate(VIEWS[: len(images)]):
+        for number, (pictures, classes, prefix) in enumerate(VIEWS[: len(images)]):
             first = number * self.of_each_set + self.world.rank * own
-            views |= {pictures: self.augment(images[number], step, first=first), numbers_of: classes[number]}
+            names = {what: classes if what == "classes" else prefix + what for what in parts}
+            views[pictures] = self.augment(images[number], step, first=first)
+            views |= {names[what]: values[number] for what, values in parts.items()}
         if self.labels.max() < 0:
             del views["clusters"]
         return views
