@@ -13,7 +13,7 @@ from typing import Any
 from upreid.commands import choice
 from upreid.commands.downstream import augmentation, finish, plan_of, start_of
 from upreid.commands.starting_point import saved_size
-from upreid.config.adapt import AdaptConfig
+from upreid.config.adapt import AdaptConfig, MemoryOptions
 from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.benchmarks.checkup import refuse_faults, refuse_training_faults
 from upreid.data.benchmarks.contents import refuse_unreadable
@@ -64,6 +64,7 @@ def parts(config: AdaptConfig, context: Context, *, is_trial: bool = False) -> T
     config, chosen = choice.applied(config) if config.choose else (config, {})
     check_settings(config)
     labelled, records, remarks = images_of(config, context)
+    check_cameras(config, records)
     source = source_of(config, context, labelled)
     if labelled is not None:
         ranking = {"same_camera": config.test.same_camera, "multi_query": config.test.multi_query}
@@ -107,6 +108,7 @@ def parts(config: AdaptConfig, context: Context, *, is_trial: bool = False) -> T
     counted = f"{len(records)} images without labels, {train.iterations} steps per epoch, {plan.steps} steps"
     beside = [] if source is None else [source_line(source, train.identities * train.images)]
     used = "camera labels decide which images meet in a batch" if use_cameras else "camera labels are not used"
+    used += " and split clusters into proxies" if has_proxies(config) else ""
     unmeasured = [] if labelled else ["there are no labels to evaluate with: the run ends with its encoder"]
 
     def conclude(evaluated: Benchmark) -> None:
@@ -179,6 +181,47 @@ def check_settings(config: AdaptConfig) -> None:
         raise InputError(
             "--source.alone-epochs without a source: give --source.name and --source.root, or leave it away"
         )
+    memory = config.memory
+    if not has_proxies(config):
+        beginning = MemoryOptions()
+        for name in ("negatives", "across_weight"):
+            if getattr(memory, name) != getattr(beginning, name):
+                flag = f"--memory.{name.replace('_', '-')}"
+                raise InputError(
+                    f"{flag} is for --memory.kind camera-proxies, and the kind is {memory.kind}; leave it away"
+                )
+    elif source.name is not None:
+        raise InputError(
+            "--memory.kind camera-proxies with a source: proxies are made for training without labels only; take --memory.kind "
+            "clusters, or leave the source away"
+        )
+    elif memory.cameras == "ignored":
+        raise InputError(
+            "--memory.kind camera-proxies with --memory.cameras ignored: proxies need the cameras; leave one of the two away"
+        )
+
+
+def has_proxies(config: AdaptConfig) -> bool:
+    """Tell whether clusters are split into proxies of cameras."""
+    return config.memory.kind == "camera-proxies"
+
+
+def check_cameras(config: AdaptConfig, records: Sequence[Record]) -> None:
+    """Refuse proxies of cameras where a camera is not known, or where there is only one."""
+    if not has_proxies(config):
+        return
+    seen = [record.camera for record in records]
+    known = set(seen) - {None}
+    if unknown := seen.count(None):
+        found = f"{unknown} of {len(seen)} images of {config.data.root} have no camera label"
+    elif len(known) < 2:
+        found = f"all {len(seen)} images of {config.data.root} are of one camera"
+    else:
+        return
+    raise InputError(
+        f"--memory.kind camera-proxies: {found}, and clusters are to be split by camera; take --memory.kind clusters, or "
+        "a labelled set (--data.name) of two cameras or more"
+    )
 
 
 def check_size(config: AdaptConfig) -> None:
@@ -205,6 +248,6 @@ def protocol(
         **known,
         "training_images": feed.num_images,
         "clustering": {"method": "DBSCAN on Jaccard distances", **vars(config.cluster)},
-        "camera_labels": "sampler" if use_cameras else "not used",
+        "camera_labels": "sampler and proxies" if has_proxies(config) else "sampler" if use_cameras else "not used",
         "chosen_epoch": "last",
     }

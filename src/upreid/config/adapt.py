@@ -38,8 +38,8 @@ class SourceSet:
 class MemoryOptions:
     """Memory of the clusters, and of the people of a source, that features are compared with."""
 
-    kind: Literal["clusters"] = "clusters"
-    """Contents of the memory: one vector for each cluster, anew in every epoch (clusters)."""
+    kind: Literal["clusters", "camera-proxies"] = "clusters"
+    """Contents of the memory, anew in every epoch: a vector for each cluster, or with camera-proxies for each of its cameras."""
     update: Literal["every", "hardest"] = "every"
     """Features that a cluster's memory follows: every one of the batch in turn, or the one least similar to it."""
     momentum: ShareOrZero = 0.1
@@ -48,6 +48,10 @@ class MemoryOptions:
     """Temperature of the similarities to the memory."""
     cameras: Literal["sampler", "ignored"] = "sampler"
     """Use of camera labels: the images of a cluster in a batch come from different cameras where possible, or at random."""
+    negatives: Count = 50
+    """Number of proxies of other clusters, the most similar ones, in the loss across cameras of camera-proxies."""
+    across_weight: Positive = 0.5
+    """Weight of the loss across cameras of camera-proxies, beside the loss within cameras."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +99,8 @@ class AdaptConfig(DownstreamConfig):
         "choose",
         "trial_epochs",
         "memory.kind",
+        "memory.negatives",
+        "memory.across_weight",
     )
     method: str = "cluster-contrast"
     """Name of the training method; the recipe chooses it."""

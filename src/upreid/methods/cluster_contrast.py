@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from upreid.config.adapt import AdaptConfig, MemoryOptions
 from upreid.errors import InputError
+from upreid.methods.camera_memory import CameraMemory
 from upreid.methods.cluster_memory import ClusterMemory, FeatureMemory
 from upreid.methods.method import Method
 from upreid.models.batchnorm import affine_parameters, group_batch_norm, with_own_norms
@@ -113,10 +114,15 @@ class ClusterContrast(Method):
                 known = {"classes": labels} | {asked: prefix + asked for asked in self.memory.asks}
                 known = {what: batch[view][part] for what, view in known.items()}
                 targets["seen"][name].append({"features": features.detach(), **known})
-                found[name] = self.memory.loss(features, known)
+                found |= self.memory.losses(name, features, known)
         if targets["is_alone"]:  # DistributedDataParallel waits for a gradient of every parameter
             found["source"] = found["source"] + 0.0 * outputs.sum()
         return found
+
+    def weights(self, step: int) -> Mapping[str, float]:
+        """Return what the memory says."""
+        del step
+        return self.memory.weights()
 
     @torch.no_grad()
     def after_update(self, targets: Any) -> None:
@@ -149,7 +155,10 @@ class ClusterContrast(Method):
 
 Tensors = dict[str, Tensor]
 VECTORS, VECTORS_IN_STATES = "memory.vectors", "memory"
-LOSSES = {"cluster": "cluster contrast", "source": "source contrast"}
+LOSSES = {"cluster": "cluster contrast", "source": "source contrast"} | {
+    "camera": "contrast within cameras",
+    "across_cameras": "contrast across cameras",
+}
 """Name of a loss -> what a reader calls it."""
 SETS = (("cluster", "clusters", ""), ("source", "people", "source_"))
 """Loss of each set of images, the view that holds their classes, and what its other views begin with: the target, the source."""
@@ -178,7 +187,10 @@ def build(config: AdaptConfig, start: Encoder, *, trained_on: str, world: World)
 
 def create_memory(settings: MemoryOptions, dim: int) -> FeatureMemory:
     """Make the memory of a configuration, empty."""
-    return ClusterMemory(dim, update=settings.update, momentum=settings.momentum, temperature=settings.temperature)
+    how = {"update": settings.update, "momentum": settings.momentum, "temperature": settings.temperature}
+    if settings.kind == "camera-proxies":
+        return CameraMemory(dim, negatives=settings.negatives, across_weight=settings.across_weight, **how)
+    return ClusterMemory(dim, **how)
 
 
 def norm_groups(config: AdaptConfig, world: World) -> int:

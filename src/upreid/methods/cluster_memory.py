@@ -40,6 +40,14 @@ class FeatureMemory(nn.Module):
         """Compare unit vectors with the memory; they alone receive a gradient."""
         raise NotImplementedError
 
+    def losses(self, name: str, features: Float[Tensor, "batch dim"], known: Known) -> dict[str, Float[Tensor, ""]]:
+        """Return the loss by its name; a memory that has several names them itself."""
+        return {name: self.loss(features, known)}
+
+    def weights(self) -> Mapping[str, float]:
+        """Return the weight of each loss; a name that is missing has weight 1."""
+        return {}
+
     def follow(self, features: Float[Tensor, "batch dim"], known: Known) -> None:
         """Follow the features of a step, of all ranks and in the order of the batch; called without gradient."""
         raise NotImplementedError
