@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,16 @@ if (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fault-rounds", type=int, default=2, help="how often faults are repeated at random moments")
+
+
+@pytest.fixture(autouse=True)
+def _no_handler_of_torch() -> Iterator[None]:
+    """Take away the handler that a loader of torch's own leaves for ever.
+
+    It raises wherever this process is when a worker dies, also between two tests, where that would end all of them.
+    """
+    yield
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -23,14 +23,6 @@ SECONDS = 60.0
 """No wait of these tests comes near it."""
 
 
-@pytest.fixture(autouse=True)
-def _no_handler_of_others() -> Iterator[None]:
-    """Take away the handler that a loader of torch's own, made by another test of this process, has left for ever."""
-    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGCHLD, before)
-
-
 class Numbers(Dataset[Tensor]):
     """Item `i` is [i, i]; something may happen at one of them."""
 
