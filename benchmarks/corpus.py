@@ -102,7 +102,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, help="where to keep corpus and run [corpus/bench-IDENTITIES-SEED]")
     given = arguments.parse_args()
     root = given.out or Path("corpus") / f"bench-{given.identities}-{given.seed}"
-    synthesise(root, CorpusSettings(identities=given.identities, seed=given.seed))
+    synthesise(root, CorpusSettings(version=1, identities=given.identities, seed=given.seed))
     if given.descriptor != "cnn":
         judge_colour(root / "market1501")
     if given.descriptor != "hsv":

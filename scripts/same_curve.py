@@ -282,7 +282,9 @@ def compare(name: str, base: Checkout, head: Checkout, corpus: Path) -> list[tup
 def difference_of_corpora(base: Checkout, head: Checkout) -> str | None:
     """Render the same corpus in both; the first file that differs."""
     for checkout in (base, head):
-        checkout.upreid("synth", str(checkout.runs / "corpus"), "--identities", "16", "--height", "64", "--width", "32")
+        has_versions = (checkout.source / "src" / "upreid" / "synthetic" / "version1").is_dir()
+        words = ["--identities", "16", "--height", "64", "--width", "32", *(["--version", "1"] if has_versions else [])]
+        checkout.upreid("synth", str(checkout.runs / "corpus"), *words)
     files = [
         {str(path.relative_to(side.runs)): path.read_bytes() for path in side.runs.rglob("*.jpg")}
         for side in (base, head)

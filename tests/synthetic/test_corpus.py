@@ -21,7 +21,7 @@ from upreid.synthetic.version1.camera import draw_camera, transfer_colours
 from upreid.synthetic.version1.photograph import frame, photograph
 from upreid.synthetic.version1.scene import cut, draw_panorama
 
-CORPUS = CorpusSettings(identities=6, seed=1, height=64, width=32)
+CORPUS = CorpusSettings(version=1, identities=6, seed=1, height=64, width=32)
 
 
 def pixels(corpus: CorpusSettings, shot: Shot) -> np.ndarray:
@@ -162,7 +162,7 @@ def test_occlusion_strength_decides_how_often_something_stands_in_front(monkeypa
 
 
 def test_the_box_is_imperfect_but_holds_most_of_the_person():
-    corpus = CorpusSettings(height=128, width=64)
+    corpus = CorpusSettings(version=1, height=128, width=64)
     shares, tops = [], []
     for number in range(60):
         rng = generator(1, "box", number)

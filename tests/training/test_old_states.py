@@ -1,6 +1,6 @@
 """States that version 0.1.0 saved in format 1, made by its own code, go on.
 
-Their runs were tiny trainings of four steps on `upreid synth corpus --identities 8 --height 32 --width 16`; the folders hold
+Their runs were tiny trainings of four steps on `upreid synth corpus --version 1 --identities 8 --height 32 --width 16`; the folders hold
 what there was after two. The flags stand in each config.json.
 """
 
@@ -24,7 +24,7 @@ SAVED = Path(__file__).parent / "format1"
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("old")
-    size = ["--identities", "8", "--height", "32", "--width", "16", "--workers", "1"]
+    size = ["--version", "1", "--identities", "8", "--height", "32", "--width", "16", "--workers", "1"]
     assert main(["synth", str(root / "corpus"), *size]) == 0
     return root
 
