@@ -189,7 +189,8 @@ def named_corpora(grid: Grid) -> list[tuple[str, str]]:
     """Pair each part that names a corpus with that name."""
     named = [("the grid", grid.corpus)]
     for name, one in grid.settings.items():
-        named += [(f"settings.{name}", corpus) for corpus in (one.corpus, *(one.corpora or ())) if corpus is not None]
+        corpora = (one.corpus, one.source, *(one.corpora or ()))
+        named += [(f"settings.{name}", corpus) for corpus in corpora if corpus is not None]
     return [*named, *((f"arms.{name}", one.corpus) for name, one in grid.arms.items() if one.corpus is not None)]
 
 
@@ -227,6 +228,11 @@ def check_setting(grid: Grid, name: str, setting: Setting, where: str) -> None:
     for corpus in used.values():
         if not grid.corpora[corpus].has_labels:
             raise InputError(f"{place} measures on '{corpus}', which has no labels; name a labelled corpus")
+    if setting.source is not None:
+        if setting.program != "adapt":
+            raise InputError(f"{place}: only program = 'adapt' learns from a source beside; leave it out")
+        if setting.source in used.values() or not grid.corpora[setting.source].has_labels:
+            raise InputError(f"{place}: source = '{setting.source}' must be a labelled corpus that is not adapted to")
     if setting.of is None:
         return
     source = grid.settings.get(setting.of.partition("@")[0])

@@ -99,6 +99,8 @@ class Setting:
     """Corpus whose labelled people are used; where neither it nor `corpora` is given, that of the grid or all labelled sets."""
     corpora: tuple[str, ...] | None = None
     """Corpora whose labelled people are used, one after the other; their results stand side by side."""
+    source: str | None = None
+    """Corpus whose people an adaptation learns with their labels beside those it adapts to; where not given, it has none."""
     repeats: int = 1
     """Number of trainings that follow each pre-training, which are averaged; the first has the seed of the pre-training."""
     flags: Table = field(default_factory=dict)

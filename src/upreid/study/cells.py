@@ -61,6 +61,8 @@ class Cell:
     """Name of the corpus whose people are trained or measured on."""
     people: Corpus
     """The corpus itself."""
+    beside: tuple[str, Corpus] | None = None
+    """Name of the corpus whose people an adaptation learns with their labels, beside its own, and that corpus."""
     source: "Cell | None" = None
     """Cell that makes the encoder which this one begins with; None for a pre-training and for a random start."""
 
@@ -86,6 +88,7 @@ class Cell:
             "seed": self.train_seed,
             "people": identity_of(self.people),
             **({"data": data} if data else {}),
+            **({"beside": identity_of(self.beside[1])} if self.beside else {}),
             "source": self.source.settings if self.source else None,
         }
 
@@ -137,6 +140,7 @@ def cells_of_arm(grid: Grid, name: str, arm: StudyArm, seed: int) -> list[Cell]:
                     recipe=setting.recipe,
                     flags=merged(setting.flags),
                     source=source,
+                    beside=(setting.source, grid.corpora[setting.source]) if setting.source else None,
                     **people(grid, corpus),
                 )
     return [*([pretraining] if pretraining else []), *cells.values()]

@@ -61,7 +61,8 @@ def machine(device: str, slots: int | None) -> Machine:
 
 def line_of(cell: Cell, folder: StudyFolder, machine: Machine) -> list[str]:
     """Return the whole command line of a cell that begins."""
-    data = ["--data.name", cell.people.name or "market1501", "--data.root", str(labelled_root(cell, folder))]
+    root = labelled_root(cell.corpus, cell.people, folder)
+    data = ["--data.name", cell.people.name or "market1501", "--data.root", str(root)]
     out = ["--out", str(folder.run(cell))]
     seed = ["--train.seed", str(cell.train_seed)]
     own = flags(cell.flags)
@@ -79,6 +80,10 @@ def line_of(cell: Cell, folder: StudyFolder, machine: Machine) -> list[str]:
         ]
     if cell.program in ("finetune", "adapt"):
         init = ["--init", str(folder.encoder(cell.source)) if cell.source else "random"]
+        if cell.beside is not None:
+            name, corpus = cell.beside
+            source = ["--source.name", corpus.name or "market1501"]
+            data += [*source, "--source.root", str(labelled_root(name, corpus, folder))]
         return [cell.program, str(cell.recipe), *init, *data, *out, *own, *seed, *machine.flags("train.")]
     assert cell.source is not None
     file = ["--out", str(folder.run(cell) / RESULT_FILES[cell.program])]
@@ -93,9 +98,9 @@ def unlabelled_root(cell: Cell, folder: StudyFolder) -> Path:
     return folder.wild(cell.corpus) if cell.people.is_rendered else Path(cell.people.root or cell.corpus)
 
 
-def labelled_root(cell: Cell, folder: StudyFolder) -> Path:
-    """Return where the labelled set of a cell's corpus is."""
-    return folder.labelled(cell.corpus) if cell.people.is_rendered else Path(cell.people.root or cell.corpus)
+def labelled_root(name: str, corpus: Corpus, folder: StudyFolder) -> Path:
+    """Return where the labelled set of a corpus is."""
+    return folder.labelled(name) if corpus.is_rendered else Path(corpus.root or name)
 
 
 def synth_line(name: str, corpus: Corpus, folder: StudyFolder) -> list[str]:

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from upreid.config.grid import read_grid
-from upreid.config.study import Grid, StudyConfig
+from upreid.config.study import Corpus, Grid, StudyConfig
 from upreid.errors import InputError, UpreidError
 from upreid.methods import step_cost
 from upreid.runtime.console import say
@@ -63,12 +63,17 @@ def run(config: StudyConfig) -> None:
 def jobs_of(grid: Grid, cells: Sequence[Cell], folder: StudyFolder, machine: Machine, study: str) -> list[Job]:
     """List the corpora that are needed, then the cells in their order; what only finished cells needed is not made again."""
     wanted = to_do(cells, folder)
-    corpora = {cell.corpus for cell in cells if cell.name in wanted}
+    corpora = {name for cell in cells if cell.name in wanted for name, _ in corpora_of(cell)}
     facts = folder.facts
     return [
         *(rendering(name, grid, folder) for name in grid.corpora if name in corpora and grid.corpora[name].is_rendered),
         *(job_of(cell, folder, machine, study, facts, is_done=cell.name not in wanted) for cell in cells),
     ]
+
+
+def corpora_of(cell: Cell) -> list[tuple[str, Corpus]]:
+    """Name the corpora that a cell reads: its own, and that of its source."""
+    return [(cell.corpus, cell.people), *([cell.beside] if cell.beside else [])]
 
 
 def to_do(cells: Sequence[Cell], folder: StudyFolder) -> set[str]:
@@ -108,7 +113,7 @@ def job_of(
 ) -> Job:
     """Return the job that computes a cell."""
     run, line = folder.run(cell), line_of(cell, folder, machine)
-    needs = [f"synth-{cell.corpus}"] if cell.people.is_rendered else []
+    needs = [f"synth-{name}" for name, corpus in corpora_of(cell) if corpus.is_rendered]
     needs += [cell.source.name] if cell.source else []
     return Job(
         name=cell.name,

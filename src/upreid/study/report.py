@@ -96,7 +96,8 @@ def describe(grid: Grid, name: str, stages: Sequence[str]) -> str:
         "evaluate": f"Retrieval with the encoder of `{setting.of or PRETRAIN}` as it is",
         "diagnose": "Diagnosis of the pre-training",
     }[setting.program]
-    return f"{what}, on {with_use(grid, [grid.stages(name)[stage] for stage in stages])}."
+    labels = f", with the labels of {with_use(grid, [setting.source])}" if setting.source else ""
+    return f"{what}, on {with_use(grid, [grid.stages(name)[stage] for stage in stages])}{labels}."
 
 
 def with_use(grid: Grid, corpora: Sequence[str]) -> str:
