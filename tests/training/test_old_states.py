@@ -1,7 +1,7 @@
 """States that version 0.1.0 saved in format 1, made by its own code, go on.
 
-Their runs were tiny trainings of four steps on `upreid synth corpus --version 1 --identities 8 --height 32 --width 16`; the folders hold
-what there was after two. The flags stand in each config.json.
+Their runs were tiny trainings of four steps on `upreid synth corpus --version 1 --identities 8 --height 32 --width 16`; the
+folders hold what there was after two. The flags stand in each config.json.
 """
 
 import json
