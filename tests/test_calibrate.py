@@ -379,7 +379,23 @@ def test_every_command_of_the_page_about_thresholds_runs(
 
 @pytest.mark.slow
 def test_on_rendered_people_the_rate_on_others_is_within_its_interval(calibrate: Calibrate, tmp_path: Path) -> None:
-    assert main(["synth", str(tmp_path / "corpus"), "--identities", "120", "--height", "64", "--width", "32"]) == 0
+    assert (
+        main(
+            [
+                "synth",
+                str(tmp_path / "corpus"),
+                "--version",
+                "1",
+                "--identities",
+                "120",
+                "--height",
+                "64",
+                "--width",
+                "32",
+            ]
+        )
+        == 0
+    )
     for seed in (1, 2, 3):
         result, _ = calibrate("--seed", seed, root=tmp_path / "corpus" / "market1501")
         for kind in ("image", "tracklet"):

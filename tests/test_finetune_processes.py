@@ -51,7 +51,22 @@ def interrupt(words: list[str], out: Path, number: signal.Signals, ranks: int = 
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("corpus")
     finish(
-        ["synth", str(out), "--identities", "12", "--seed", "1", "--height", "32", "--width", "16", "--workers", "1"]
+        [
+            "synth",
+            str(out),
+            "--version",
+            "1",
+            "--identities",
+            "12",
+            "--seed",
+            "1",
+            "--height",
+            "32",
+            "--width",
+            "16",
+            "--workers",
+            "1",
+        ]
     )
     return out / "market1501"
 

@@ -23,7 +23,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a target in market1501's layout, and a source of other people in personx's."""
     out = tmp_path_factory.mktemp("world")
     for seed, layout in ((1, "market1501"), (2, "personx")):
-        size = ["--identities", "16", "--seed", str(seed), "--height", "32", "--width", "16", "--workers", "1"]
+        size = [
+            "--version",
+            "1",
+            "--identities",
+            "16",
+            "--seed",
+            str(seed),
+            "--height",
+            "32",
+            "--width",
+            "16",
+            "--workers",
+            "1",
+        ]
         assert main(["synth", str(out / str(seed)), *size, "--layout", layout]) == 0
         shutil.move(out / str(seed) / layout, out / layout)
     return out

@@ -24,7 +24,7 @@ LOOSE = ["--cluster.eps", "0.4", "--cluster.min-samples", "2", "--cluster.k1", "
 ALONE = ["--train.device", "cpu", "--train.threads", "1", "--train.workers", "0"]
 KILLS = {"laptop-usl": (10, 30), "laptop-uda": (3, 12)}
 """How often a run of a recipe is killed, and its epochs."""
-SYNTH = ["--identities", "24", "--seed", "1", "--height", "32", "--width", "16", "--workers", "1"]
+SYNTH = ["--version", "1", "--identities", "24", "--seed", "1", "--height", "32", "--width", "16", "--workers", "1"]
 
 
 def begin(recipe: str, corpus: Path, out: Path, *flags: str) -> list[str]:

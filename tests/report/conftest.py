@@ -19,7 +19,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from upreid.synthetic.settings import CorpusSettings
 
     out = tmp_path_factory.mktemp("people") / "corpus"
-    synthesise(out, CorpusSettings(identities=8, height=64, width=32), workers=1)
+    synthesise(out, CorpusSettings(version=1, identities=8, height=64, width=32), workers=1)
     return out
 
 

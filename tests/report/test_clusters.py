@@ -62,7 +62,7 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     from upreid.commands.synth import synthesise
 
     out = tmp_path_factory.mktemp("adapted")
-    synthesise(out / "people", CorpusSettings(identities=24, height=32, width=16, seed=1), workers=1)
+    synthesise(out / "people", CorpusSettings(version=1, identities=24, height=32, width=16, seed=1), workers=1)
     corpus = out / "people" / "market1501"
     small = "--random.channels 8 --random.height 32 --random.width 16 --input.pad 2"
     loose = "--cluster.eps 0.4 --cluster.min-samples 2 --cluster.k1 8 --cluster.k2 2"
