@@ -22,8 +22,9 @@ SMALL = ["--random.channels", "8", "--random.height", "32", "--random.width", "1
 SMALL += ["--train.identities", "4", "--train.images", "4"]
 LOOSE = ["--cluster.eps", "0.4", "--cluster.min-samples", "2", "--cluster.k1", "8", "--cluster.k2", "2"]
 ALONE = ["--train.device", "cpu", "--train.threads", "1", "--train.workers", "0"]
-KILLS = {"laptop-usl": (10, 30), "laptop-uda": (3, 12)}
-"""How often a run of a recipe is killed, and its epochs."""
+SPCL = "laptop-uda --memory.kind hybrid --cluster.reliability-gap 0.02"
+KILLS = {"laptop-usl": (10, 30), "laptop-uda": (3, 12), SPCL: (2, 8)}
+"""How often a run of a recipe with flags is killed, and its epochs."""
 SYNTH = ["--version", "1", "--identities", "24", "--seed", "1", "--height", "32", "--width", "16", "--workers", "1"]
 
 
@@ -70,16 +71,16 @@ def kill_at_a_random_moment(words: list[str], out: Path, chance: random.Random) 
     assert process.wait() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("recipe", KILLS)
-def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(recipe: str, corpus: Path, tmp_path: Path) -> None:
-    kills, epochs = KILLS[recipe]
-    long = ["--train.iterations", "8", "--train.epochs", str(epochs), "--train.save-every", "3"]
+@pytest.mark.parametrize("words", KILLS)
+def test_killed_at_random_moments_it_goes_on_to_the_same_bytes(words: str, corpus: Path, tmp_path: Path) -> None:
+    (recipe, *flags), (kills, epochs) = words.split(), KILLS[words]
+    long = ["--train.iterations", "8", "--train.epochs", str(epochs), "--train.save-every", "3", *flags]
     finish(begin(recipe, corpus, tmp_path / "whole", *long))
     chance, part = random.Random(1), tmp_path / "part"
     for _ in range(kills):
         is_begun = (part / "config.json").exists()
-        words = ["adapt", "--resume", str(part)] if is_begun else begin(recipe, corpus, part, *long)
-        kill_at_a_random_moment(words, part, chance)
+        command_line = ["adapt", "--resume", str(part)] if is_begun else begin(recipe, corpus, part, *long)
+        kill_at_a_random_moment(command_line, part, chance)
     finish(["adapt", "--resume", str(part)])
     for name in ("encoder.safetensors", "retrieval.json"):
         assert (part / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -155,6 +156,7 @@ LOSSES = {
     "laptop-usl": ("cluster",),
     "laptop-usl --memory.kind camera-proxies": ("camera", "across_cameras"),
     "laptop-uda": ("cluster", "source"),
+    SPCL: ("cluster", "source"),
 }
 """A recipe with flags, and the losses of its journal."""
 

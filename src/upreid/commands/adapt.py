@@ -17,7 +17,7 @@ from upreid.config.adapt import AdaptConfig, MemoryOptions
 from upreid.data.benchmarks import Benchmark, open_benchmark
 from upreid.data.benchmarks.checkup import refuse_faults, refuse_training_faults
 from upreid.data.benchmarks.contents import refuse_unreadable
-from upreid.data.records import Record, records_of
+from upreid.data.records import Record, numbered_people, records_of
 from upreid.data.settings import UNLABELLED
 from upreid.data.sources.recognise import open_source
 from upreid.errors import InputError
@@ -78,7 +78,11 @@ def parts(config: AdaptConfig, context: Context, *, is_trial: bool = False) -> T
     if before := start.header.trained_on:
         trained_on = f"{before}, then {trained_on}"
     method = cluster_contrast.build(
-        config, start, trained_on=context.header.trained_on if context.header else trained_on, world=context.world
+        config,
+        start,
+        trained_on=context.header.trained_on if context.header else trained_on,
+        world=context.world,
+        num_people=max(numbered_people(source.train), default=-1) + 1 if source else 0,
     )
     train, has_cameras = config.train, all(record.camera is not None for record in records)
     wants_cameras = config.memory.cameras == "sampler"
@@ -87,7 +91,8 @@ def parts(config: AdaptConfig, context: Context, *, is_trial: bool = False) -> T
     feed = ClusteredFeed(
         images,
         method,
-        config.cluster,
+        config.cluster.plain,
+        reliability_gap=config.cluster.reliability_gap,
         fingerprint=fingerprint(images) + (f", source {fingerprint(source.train)}" if source else ""),
         preprocess=start.preprocess,
         augment=augmentation(config, start.preprocess),
@@ -167,7 +172,18 @@ def source_line(source: Benchmark, count: int) -> str:
 
 def check_settings(config: AdaptConfig) -> None:
     """Refuse settings that mean nothing, or that would be ignored."""
-    check_clustering(**vars(config.cluster), prefix="--cluster.")
+    plain, gap = config.cluster.plain, config.cluster.reliability_gap
+    check_clustering(**vars(plain), prefix="--cluster.")
+    if not gap < min(plain.eps, 1 - plain.eps):
+        raise InputError(
+            f"--cluster.reliability-gap {gap:g} with --cluster.eps {plain.eps:g}: expected a gap that leaves eps between 0 and 1 "
+            "when it is added and when it is taken away, such as 0.02"
+        )
+    if config.memory.kind == "hybrid" and config.memory.update != "every":
+        raise InputError(
+            f"--memory.update {config.memory.update} with --memory.kind hybrid: there the vector of each image follows its own "
+            "features; leave --memory.update away"
+        )
     if config.head.camera_weight:
         raise InputError("--head.camera-weight: an adaptation embeds no cameras; leave it at 0")
     source = config.source
@@ -243,11 +259,13 @@ def protocol(
     if source is not None:
         facts = {"dataset": source.name, "labels": "used", **source.facts["train"]}
         known["source"] = facts | {"epochs_from_source_alone": feed.num_alone}
+    clustering = vars(config.cluster if config.cluster.reliability_gap else config.cluster.plain)
     return {
         "setting": "without labels" if source is None else "domain adaptation, joint training",
         **known,
         "training_images": feed.num_images,
-        "clustering": {"method": "DBSCAN on Jaccard distances", **vars(config.cluster)},
+        "clustering": {"method": "DBSCAN on Jaccard distances", **clustering},
+        **({} if config.memory.kind == "clusters" else {"memory": config.memory.kind}),
         "camera_labels": "sampler and proxies" if has_proxies(config) else "sampler" if use_cameras else "not used",
         "chosen_epoch": "last",
     }

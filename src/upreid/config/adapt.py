@@ -1,6 +1,6 @@
 """The knobs of adaptation to images without labels; a sentence under each."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -35,11 +35,24 @@ class SourceSet:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdaptClusters(ClusterOptions):
+    """Clustering of features by DBSCAN on their Jaccard distances, and which clusters count."""
+
+    reliability_gap: ShareOrZero = 0.0
+    """Difference of eps of a looser and a tighter clustering that must confirm a cluster (0.02 in SpCL); 0 takes all clusters."""
+
+    @property
+    def plain(self) -> ClusterOptions:
+        """What a single clustering needs."""
+        return ClusterOptions(**{one.name: getattr(self, one.name) for one in fields(ClusterOptions)})
+
+
+@dataclass(frozen=True, kw_only=True)
 class MemoryOptions:
     """Memory of the clusters, and of the people of a source, that features are compared with."""
 
-    kind: Literal["clusters", "camera-proxies"] = "clusters"
-    """Contents of the memory, anew in every epoch: a vector for each cluster, or with camera-proxies for each of its cameras."""
+    kind: Literal["clusters", "hybrid", "camera-proxies"] = "clusters"
+    """Contents of the memory: a vector for each cluster, each image (hybrid), or each camera of each cluster (camera-proxies)."""
     update: Literal["every", "hardest"] = "every"
     """Features that a cluster's memory follows: every one of the batch in turn, or the one least similar to it."""
     momentum: ShareOrZero = 0.1
@@ -101,13 +114,14 @@ class AdaptConfig(DownstreamConfig):
         "memory.kind",
         "memory.negatives",
         "memory.across_weight",
+        "cluster.reliability_gap",
     )
     method: str = "cluster-contrast"
     """Name of the training method; the recipe chooses it."""
     data: AdaptationData
     source: SourceSet = field(default_factory=SourceSet)
     head: GemHead = field(default_factory=GemHead)
-    cluster: ClusterOptions = field(default_factory=ClusterOptions)
+    cluster: AdaptClusters = field(default_factory=AdaptClusters)
     memory: MemoryOptions = field(default_factory=MemoryOptions)
     optim: AdaptOptimiser = field(default_factory=AdaptOptimiser)
     train: AdaptTrain = field(default_factory=AdaptTrain)

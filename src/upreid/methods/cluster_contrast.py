@@ -5,7 +5,7 @@ The memory holds the mean direction of each cluster. Features are compared with 
 
 With a labelled source (domain adaptation as SpCL trains it, Ge et al., https://arxiv.org/abs/2006.02713) the memory holds the
 source's people before the clusters, and a step has as many images of the source as of the target. Each set has a BatchNorm of
-its own. SpCL's memory also holds each image that is in no cluster; here these are left out, as in Cluster-Contrast.
+its own. With SpCL's hybrid memory (`hybrid_memory.py`) each image that is in no cluster is learnt from too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,6 +21,7 @@ from upreid.config.adapt import AdaptConfig, MemoryOptions
 from upreid.errors import InputError
 from upreid.methods.camera_memory import CameraMemory
 from upreid.methods.cluster_memory import ClusterMemory, FeatureMemory
+from upreid.methods.hybrid_memory import HybridMemory
 from upreid.methods.method import Method
 from upreid.models.batchnorm import affine_parameters, group_batch_norm, with_own_norms
 from upreid.models.encoder import Encoder
@@ -170,8 +171,13 @@ def step_cost(config: AdaptConfig) -> float:
     return 3.0
 
 
-def build(config: AdaptConfig, start: Encoder, *, trained_on: str, world: World) -> ClusterContrast:
-    """Put a head on an encoder, with weights of `train.seed`; the head of an earlier fine-tuning is left behind."""
+def build(
+    config: AdaptConfig, start: Encoder, *, trained_on: str, world: World, num_people: int = 0
+) -> ClusterContrast:
+    """Put a head on an encoder, with weights of `train.seed`; the head of an earlier fine-tuning is left behind.
+
+    `num_people`: number of people of the source.
+    """
     torch.manual_seed(stream_key(config.train.seed, 0, "head"))
     settings = HeadSettings(**vars(config.head))
     head = create_head(start.backbone, settings)
@@ -180,13 +186,15 @@ def build(config: AdaptConfig, start: Encoder, *, trained_on: str, world: World)
     encoder = group_batch_norm(Encoder(start.backbone, header, head), norm_groups(config, world))
     return ClusterContrast(
         UnitFeatures(encoder, with_own_norms(encoder) if config.source.name else None),
-        create_memory(config.memory, sum(head.part_dims)),
+        create_memory(config.memory, sum(head.part_dims), num_people),
         world=world,
     )
 
 
-def create_memory(settings: MemoryOptions, dim: int) -> FeatureMemory:
+def create_memory(settings: MemoryOptions, dim: int, num_people: int) -> FeatureMemory:
     """Make the memory of a configuration, empty."""
+    if settings.kind == "hybrid":
+        return HybridMemory(dim, num_people=num_people, momentum=settings.momentum, temperature=settings.temperature)
     how = {"update": settings.update, "momentum": settings.momentum, "temperature": settings.temperature}
     if settings.kind == "camera-proxies":
         return CameraMemory(dim, negatives=settings.negatives, across_weight=settings.across_weight, **how)

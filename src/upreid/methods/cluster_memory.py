@@ -26,6 +26,11 @@ class FeatureMemory(nn.Module):
 
     asks: ClassVar[tuple[str, ...]] = ()
     """What it needs to know of an image beside its class: `places` in the list of all images, `cameras` (-1 is unknown)."""
+    learns_singles: ClassVar[bool] = False
+    """Whether an image of the target that is in no cluster is a class of its own."""
+
+    def kept(self) -> Float[Tensor, "images dim"] | None:
+        """Return vectors of the target's images that last over epochs and are clustered in place of features, if any."""
 
     def fill(
         self,
@@ -34,6 +39,10 @@ class FeatureMemory(nn.Module):
         cameras: Int64[Tensor, " images"],
     ) -> None:
         """Begin an epoch with the features of all images, the target's before the source's; class -1 stands for none."""
+        raise NotImplementedError
+
+    def regroup(self, classes: Int64[Tensor, " images"]) -> None:
+        """Begin an epoch with new classes of the vectors that are `kept`."""
         raise NotImplementedError
 
     def loss(self, features: Float[Tensor, "batch dim"], known: Known) -> Float[Tensor, ""]:

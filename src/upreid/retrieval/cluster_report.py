@@ -42,15 +42,23 @@ def report_of(encodings: csr_array, labels: IntArray, min_samples: int) -> dict[
     is_clustered = labels[chosen] >= 0
     return {
         "images": len(labels),
-        "clusters": len(sizes),
-        "outliers": int((labels < 0).sum()),
-        "outlier_share": float((labels < 0).mean()),
-        "largest_share": float(sizes.max() / len(labels)) if len(sizes) else 0.0,
+        **counts_of(labels),
         "sizes": quantiles(sizes, (0, *QUANTILES, 100)) if len(sizes) else None,
         "neighbour_distances": quantiles(neighbour_distances, QUANTILES),
         "silhouette": float(scores.mean()),
         "silhouette_clustered": float(scores[is_clustered].mean()) if is_clustered.any() else 0.0,
         "images_looked_at": len(chosen),
+    }
+
+
+def counts_of(labels: IntArray) -> dict[str, Any]:
+    """Count clusters and outliers, and give the shares of the outliers and of the largest cluster in all images."""
+    sizes = np.bincount(labels[labels >= 0])
+    return {
+        "clusters": len(sizes),
+        "outliers": int((labels < 0).sum()),
+        "outlier_share": float((labels < 0).mean()),
+        "largest_share": float(sizes.max() / len(labels)) if len(sizes) else 0.0,
     }
 
 
@@ -129,23 +137,30 @@ def cluster_line(report: dict[str, Any]) -> str:
     facts = report["agreement"] if report.get("agreement") else {}
     known = f"; adjusted Rand index with the labels {facts['adjusted_rand']:.3f}" if facts else ""
     missing = f", {report['unreadable']} unreadable" if report.get("unreadable") else ""
+    if kept := report.get("reliable"):
+        known += f"; {kept['clusters']} of the clusters are reliable, and {kept['outlier_share']:.1%} of the images are in none"
     return (
         f"{report['clusters']} clusters of {report['images']} images{missing}, {report['outlier_share']:.1%} outliers, "
         f"{report['largest_share']:.1%} in the largest, silhouette {report['silhouette']:.3f}{known}"
     )
 
 
-def check_clusters(report: dict[str, Any], *, people_per_batch: int = 2, prefix: str = "") -> None:
+def check_clusters(
+    report: dict[str, Any], *, people_per_batch: int = 2, prefix: str = "", singles: bool = False
+) -> None:
     """Refuse clusters that nothing can be learnt from; `prefix`: what stands before the names of settings that a user writes.
 
     Raises PoorClustersError where there is no cluster, where one holds half of all images, where nearly everything is an outlier,
-    and where there are fewer clusters than people in a batch. The line says what was found and what to try.
+    and where there are fewer clusters than people in a batch. The line says what was found and what to try. With `singles`,
+    images of no cluster are learnt from as well, and only a cluster that holds half of all images is refused.
     """
     clusters, outliers, largest = (report[name] for name in ("clusters", "outlier_share", "largest_share"))
-    if not clusters:
-        what, advice = "there is no cluster", raised(report, prefix)
-    elif largest >= LARGEST_SHARE:
+    if largest >= LARGEST_SHARE:
         what, advice = f"one cluster holds {largest:.1%} of all images", lowered(report, prefix)
+    elif singles:
+        return
+    elif not clusters:
+        what, advice = "there is no cluster", raised(report, prefix)
     elif outliers >= MOST_OUTLIERS:
         what, advice = "nearly all images are outliers", raised(report, prefix)
     elif clusters < people_per_batch:

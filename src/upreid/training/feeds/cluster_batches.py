@@ -14,21 +14,36 @@ class ClusterBatches:
     of other cameras, where the cluster has some; images repeat where there are too few. Clusters of one image, and what is left
     over after the last whole batch of a pass, are left out. This is the sampling of Cluster-Contrast. Everything follows from
     (seed, epoch).
+
+    With `singles`, clusters of one image stand in the permutation too, with their one image instead of K, and batches of P x K
+    places are cut from the row of all images that are drawn, pass after pass. This is the sampling of SpCL, but for what is left
+    over of a pass, which begins the next batch. A batch then has more classes than P, and its ends may cut a cluster.
     """
 
     def __init__(
-        self, labels: Sequence[int], seen: Sequence[int], *, clusters_per_batch: int, images_per_cluster: int, seed: int
+        self,
+        labels: Sequence[int],
+        seen: Sequence[int],
+        *,
+        clusters_per_batch: int,
+        images_per_cluster: int,
+        seed: int,
+        singles: bool = False,
     ) -> None:
         self.num_clusters, self.num_images, self.seed = clusters_per_batch, images_per_cluster, seed
-        self.cameras = np.asarray(seen)
+        self.cameras, self.singles = np.asarray(seen), singles
         places: dict[int, list[int]] = {}
         for place, label in enumerate(labels):
             places.setdefault(label, []).append(place)
-        self.places = [np.array(some) for label, some in sorted(places.items()) if label >= 0 and len(some) > 1]
+        self.places = [
+            np.array(some) for label, some in sorted(places.items()) if label >= 0 and (singles or len(some) > 1)
+        ]
 
     def epoch(self, epoch: int, steps: int) -> list[list[int]]:
         """Draw the batches of an epoch."""
         numbers = np.random.default_rng(stream_key(self.seed, epoch, "clusters"))
+        if self.singles:
+            return self.cut(steps, numbers)
         batches: list[list[int]] = []
         while len(batches) < steps:
             order = numbers.permutation(len(self.places))
@@ -36,6 +51,15 @@ class ClusterBatches:
                 chosen = order[first : first + self.num_clusters]
                 batches.append([place for one in chosen for place in self.draw(self.places[one], numbers)])
         return batches[:steps]
+
+    def cut(self, steps: int, numbers: np.random.Generator) -> list[list[int]]:
+        """Draw a row of images that is long enough, and cut it into batches."""
+        size, row = self.num_clusters * self.num_images, list[int]()
+        while len(row) < steps * size:
+            for one in numbers.permutation(len(self.places)):
+                places = self.places[one]
+                row += self.draw(places, numbers) if len(places) > 1 else places.tolist()
+        return [row[first : first + size] for first in range(0, steps * size, size)]
 
     def draw(self, places: np.ndarray, numbers: np.random.Generator) -> list[int]:
         """Draw K images of a cluster."""

@@ -4,7 +4,6 @@ Every epoch begins with a new clustering.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,8 @@ from upreid.data.records import UNKNOWN_CAMERA, Record, cameras, numbered_people
 from upreid.errors import DataError, InputError, Stopped
 from upreid.methods.cluster_contrast import ClusterContrast
 from upreid.models.encoder import Encoder
-from upreid.retrieval.cluster_report import check_clusters, cluster_line
-from upreid.retrieval.clustering import Clusters, cluster, measured
+from upreid.retrieval.cluster_report import cluster_line
+from upreid.retrieval.clustering import Clusters, measured
 from upreid.retrieval.features import encode_batches, own_part
 from upreid.retrieval.settings import ClusterOptions
 from upreid.runtime.compute import Compute
@@ -29,6 +28,7 @@ from upreid.runtime.distributed import ALONE, World, agree, average, from_lead, 
 from upreid.runtime.interrupt import Stop, is_time_to_stop
 from upreid.runtime.seed import stream_key
 from upreid.training.feeds.cluster_batches import ClusterBatches
+from upreid.training.feeds.epoch_clusters import EpochClusters
 from upreid.training.feeds.inputs import TrainingInputs
 from upreid.training.state import exported
 from upreid.types import Preprocess, Views
@@ -65,6 +65,7 @@ class ClusteredFeed:
         method: ClusterContrast,
         options: ClusterOptions,
         *,
+        reliability_gap: float = 0.0,
         fingerprint: str,
         preprocess: Preprocess,
         augment: DownstreamAugment,
@@ -87,11 +88,19 @@ class ClusteredFeed:
                 "--train.identities or --train.images, or add images"
             )
         self.method, self.options, self.augment = method, options, augment
-        self.how = {"clusters_per_batch": clusters, "images_per_cluster": images}
-        self.seed, self.use_cameras, self.alone_epochs = seed, use_cameras, alone_epochs
+        self.how: dict[str, Any] = {"clusters_per_batch": clusters, "images_per_cluster": images}
+        self.seed, self.use_cameras = seed, use_cameras
         self.steps_per_epoch, self.of_each_set = iterations, clusters * images
         self.batch = self.of_each_set * (2 if source else 1)
-        self.num_images, self.fingerprint, self.people = len(records), fingerprint, people
+        self.num_images, self.fingerprint = len(records), fingerprint
+        self.clusters = EpochClusters(
+            options,
+            reliability_gap=reliability_gap,
+            people=people,
+            clusters_per_batch=clusters,
+            alone_epochs=alone_epochs,
+            singles=method.memory.learns_singles,
+        )
         self.compute, self.world, self.stop = compute, world, Stop() if stop is None else stop
         self.cameras = self.cameras_of(records)
         self.source_people = torch.tensor(numbered_people(source), dtype=torch.long)
@@ -118,10 +127,17 @@ class ClusteredFeed:
         return seen if self.use_cameras and UNKNOWN_CAMERA not in seen else [0] * len(seen)
 
     def take(self, labels: Int64[Tensor, " images"], epoch: int) -> None:
-        """Take the clusters of an epoch, and number them as classes behind the people of the source."""
-        self.labels, self.epoch = labels, epoch
+        """Take the clusters of an epoch, and number them as classes behind the people of the source.
+
+        Where the memory learns single images, those of no cluster are classes of their own behind the clusters.
+        """
+        self.labels, self.epoch, is_single = labels, epoch, labels == -1
+        own = labels.clamp(min=-1)
+        if self.method.memory.learns_singles:
+            own[is_single] = max(int(labels.max()), -1) + torch.arange(1, 1 + int(is_single.sum()))
         num_people = int(self.source_people.max()) + 1 if len(self.source_people) else 0
-        self.classes = torch.cat([torch.where(labels < 0, -1, labels + num_people), self.source_people])
+        self.classes = torch.cat([torch.where(own < 0, -1, own + num_people), self.source_people])
+        self.is_alone = bool((own < 0).all())
 
     def batches(self, first: int, last: int) -> Iterator[Loaded]:
         """Yield this rank's part of the steps from `first` to `last`: P / ranks clusters, and as many people of the source."""
@@ -140,32 +156,41 @@ class ClusteredFeed:
             yield from zip(steps, self.inputs.batches(own), strict=True)
 
     def order(self, epoch: int) -> list[list[int]]:
-        """Draw the target's images of each step of an epoch: of clusters, or where there are none to learn from, any."""
-        if self.labels.max() >= 0:
-            batches = ClusterBatches(self.labels.tolist(), self.cameras, **self.how, seed=self.seed)
+        """Draw the target's images of each step of an epoch: of its classes, or where there are none to learn from, any."""
+        if not self.is_alone:
+            classes, singles = self.classes[: self.num_images].tolist(), self.method.memory.learns_singles
+            batches = ClusterBatches(classes, self.cameras, **self.how, seed=self.seed, singles=singles)
             return batches.epoch(epoch, self.steps_per_epoch)
         numbers = np.random.default_rng(stream_key(self.seed, epoch, "any images"))
         return [numbers.permutation(self.num_images)[: self.of_each_set].tolist() for _ in range(self.steps_per_epoch)]
 
     def regroup(self, epoch: int) -> None:
-        """Encode the images, cluster them, and tell the method.
+        """Encode the images, cluster them, and tell the method; a memory that keeps their vectors needs no encoding.
 
         Raises InputError where nothing can be learnt from the clusters, and Stopped on all ranks where one was asked to stop.
         """
         phases = dict[str, dict[str, float]]()
-        with measured(phases, "features"):
-            features = F.normalize(self.features(self.method.encoder(), range(self.num_images)))
+        memory = self.method.memory
+        if (kept := memory.kept()) is None:
+            with measured(phases, "features"):
+                features = F.normalize(self.features(self.method.encoder(), range(self.num_images)))
+        else:
+            features = kept.cpu()
         is_read = self.readable()
         found = from_lead(lambda: self.cluster(features, is_read, epoch), self.world)
         if found is None or agree(bool(self.stop), self.compute.device, self.world):
             raise Stopped("asked to stop while clustering")
-        if (encoder := self.method.source_encoder()) is not None:
+        self.clusters.take(found.report)
+        self.take(torch.from_numpy(found.labels), epoch)
+        self.num_alone += int(self.is_alone)
+        if kept is not None:
+            memory.regroup(self.classes)
+        elif (encoder := self.method.source_encoder()) is not None:
             with measured(phases, "source features"):
                 known = self.features(encoder, range(self.num_images, len(self.classes)))
             features = torch.cat([features, F.normalize(known)])
-        self.take(torch.from_numpy(found.labels), epoch)
-        self.num_alone += int(self.labels.max() < 0)
-        self.method.begin_epoch(features, self.classes, self.known["cameras"])
+        if kept is None:
+            self.method.begin_epoch(features, self.classes, self.known["cameras"])
         self.news = {"epoch": epoch, "clusters": found.report | {"phases": phases | found.report["phases"]}}
         if self.world.is_lead:
             say(f"epoch {epoch + 1}: {cluster_line(found.report)}")
@@ -201,34 +226,11 @@ class ClusteredFeed:
     def cluster(
         self, features: Float[Tensor, "images dim"], is_read: Bool[Tensor, " images"], epoch: int
     ) -> Clusters | None:
-        """Cluster features; None where somebody asks to stop meanwhile.
-
-        Images that cannot be read take no part, and belong to no cluster. Clusters that nothing can be learnt from are refused;
-        where the epoch may learn from the source alone, no image belongs to one.
-        """
-        people = self.people and [
-            person for person, is_one in zip(self.people, is_read.tolist(), strict=True) if is_one
-        ]
+        """Find the clusters of an epoch; None where somebody asks to stop meanwhile."""
         try:
-            seen = features if is_read.all() else features[is_read]
-            found = cluster(seen, **vars(self.options), people=people, watch=self.heed)
+            return self.clusters.find(features, is_read, epoch, self.heed)
         except Stopped:
             return None
-        labels = np.full(self.num_images, -1)
-        labels[is_read.numpy()] = found.labels
-        unreadable = self.num_images - len(found.labels)
-        found = replace(found, labels=labels, report=found.report | {"unreadable": unreadable})
-        sizes = np.bincount(found.labels[found.labels >= 0])
-        report = found.report | {"clusters": int((sizes > 1).sum())}  # those of one image are not trained on
-        try:
-            check_clusters(report, people_per_batch=self.how["clusters_per_batch"], prefix="--cluster.")
-        except InputError as error:
-            if epoch >= self.alone_epochs:
-                raise
-            say(f"epoch {epoch + 1} learns from the source alone: {error}")
-            report = found.report | {"source_alone": str(error)}
-            return replace(found, labels=np.full_like(found.labels, -1), report=report)
-        return found
 
     def heed(self, *progress: object) -> None:
         """Raise Stopped where somebody asked this process to stop."""
@@ -243,7 +245,7 @@ class ClusteredFeed:
         device, own = self.compute.device, self.of_each_set // self.world.size
         images = batch.images.to(device, non_blocking=True).split(own)
         numbers = self.classes[batch.indices]
-        if batch.skipped and (numbers < 0).any() and self.labels.max() >= 0:
+        if batch.skipped and (numbers < 0).any() and not self.is_alone:
             raise DataError(
                 f"cannot read image {batch.skipped[0][1]}; it could be read when the images of this epoch were clustered: put it "
                 "back and go on with --resume"
@@ -256,7 +258,7 @@ class ClusteredFeed:
             names = {what: classes if what == "classes" else prefix + what for what in parts}
             views[pictures] = self.augment(images[number], step, first=first)
             views |= {names[what]: values[number] for what, values in parts.items()}
-        if self.labels.max() < 0:
+        if self.is_alone:
             del views["clusters"]
         return views
 
@@ -266,12 +268,13 @@ class ClusteredFeed:
         return news
 
     def state(self) -> dict[str, Any]:
-        """Return the clusters of this epoch, the files that were skipped, and how often the source was alone."""
-        alone = {"alone": self.num_alone} if len(self.source_people) else {}
-        return {"skipped": self.inputs.ledger.state(), "epoch": self.epoch, "labels": self.labels.clone(), **alone}
+        """Return the clusters of this epoch, the files that were skipped, how often the source was alone, and a threshold."""
+        more = {"alone": self.num_alone} if len(self.source_people) else {}
+        more |= {} if self.clusters.independence is None else {"independence": self.clusters.independence}
+        return {"skipped": self.inputs.ledger.state(), "epoch": self.epoch, "labels": self.labels.clone(), **more}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on with the clusters that an earlier run had."""
         self.inputs.go_on(state.get("skipped", ()))
         self.take(state["labels"], int(state["epoch"]))
-        self.num_alone = int(state.get("alone", 0))
+        self.num_alone, self.clusters.independence = int(state.get("alone", 0)), state.get("independence")
