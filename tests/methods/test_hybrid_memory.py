@@ -64,7 +64,7 @@ def test_an_epoch_of_the_source_alone_drops_the_images_and_the_next_begins_anew(
     memory.regroup(torch.tensor([-1, -1, -1, -1, 0, 0, 1]))
     assert len(memory.vectors) == 2
     assert memory.kept() is None
-    loss = memory.loss(F.normalize(noise(2)), {"classes": torch.tensor([0, 1])})
+    loss = memory.losses("cluster", F.normalize(noise(2)), {"classes": torch.tensor([0, 1])})["cluster"]
     assert loss.isfinite()
     memory.fill(noise(7, seed=3), CLASSES, torch.full((7,), -1))
     kept = memory.kept()

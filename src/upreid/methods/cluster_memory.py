@@ -45,13 +45,9 @@ class FeatureMemory(nn.Module):
         """Begin an epoch with new classes of the vectors that are `kept`."""
         raise NotImplementedError
 
-    def loss(self, features: Float[Tensor, "batch dim"], known: Known) -> Float[Tensor, ""]:
-        """Compare unit vectors with the memory; they alone receive a gradient."""
-        raise NotImplementedError
-
     def losses(self, name: str, features: Float[Tensor, "batch dim"], known: Known) -> dict[str, Float[Tensor, ""]]:
-        """Return the loss by its name; a memory that has several names them itself."""
-        return {name: self.loss(features, known)}
+        """Compare unit vectors with the memory; they alone receive a gradient. A memory of several losses names them itself."""
+        raise NotImplementedError
 
     def weights(self) -> Mapping[str, float]:
         """Return the weight of each loss; a name that is missing has weight 1."""
@@ -91,9 +87,9 @@ class ClusterMemory(FeatureMemory):
         del cameras
         self.vectors = cluster_means(F.normalize(features), classes).to(self.vectors.device)
 
-    def loss(self, features: Float[Tensor, "batch dim"], known: Known) -> Float[Tensor, ""]:
+    def losses(self, name: str, features: Float[Tensor, "batch dim"], known: Known) -> dict[str, Float[Tensor, ""]]:
         """Compare each feature with the vectors of all classes."""
-        return cluster_contrast(features, known["classes"], self.vectors, temperature=self.temperature)
+        return {name: cluster_contrast(features, known["classes"], self.vectors, temperature=self.temperature)}
 
     def follow(self, features: Float[Tensor, "batch dim"], known: Known) -> None:
         """Let the vector of each class follow its features."""

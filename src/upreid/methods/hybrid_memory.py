@@ -60,10 +60,10 @@ class HybridMemory(FeatureMemory):
         members = members_of(torch.cat([torch.arange(self.num_people), of_target]))
         self.rows, self.sizes = (one.to(self.rows.device) for one in members)
 
-    def loss(self, features: Float[Tensor, "batch dim"], known: Known) -> Float[Tensor, ""]:
+    def losses(self, name: str, features: Float[Tensor, "batch dim"], known: Known) -> dict[str, Float[Tensor, ""]]:
         """Compare each feature with the means of all classes."""
         given = features, known["classes"], self.vectors, Members(self.rows, self.sizes)
-        return hybrid_contrast(*given, temperature=self.temperature)
+        return {name: hybrid_contrast(*given, temperature=self.temperature)}
 
     def follow(self, features: Float[Tensor, "batch dim"], known: Known) -> None:
         """Let the vector of each image follow its feature, and that of a person each feature of the person."""
