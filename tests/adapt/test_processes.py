@@ -23,7 +23,8 @@ SMALL += ["--train.identities", "4", "--train.images", "4"]
 LOOSE = ["--cluster.eps", "0.4", "--cluster.min-samples", "2", "--cluster.k1", "8", "--cluster.k2", "2"]
 ALONE = ["--train.device", "cpu", "--train.threads", "1", "--train.workers", "0"]
 SPCL = "laptop-uda --memory.kind hybrid --cluster.reliability-gap 0.02"
-KILLS = {"laptop-usl": (10, 30), "laptop-uda": (3, 12), SPCL: (2, 8)}
+PROXIES = "laptop-usl --memory.kind camera-proxies"
+KILLS = {"laptop-usl": (10, 30), "laptop-uda": (3, 12), SPCL: (2, 8), PROXIES: (2, 8)}
 """How often a run of a recipe with flags is killed, and its epochs."""
 SYNTH = ["--version", "1", "--identities", "24", "--seed", "1", "--height", "32", "--width", "16", "--workers", "1"]
 
@@ -154,7 +155,7 @@ def test_two_ranks_agree_to_stop_within_a_clustering(corpus: Path, tmp_path: Pat
 
 LOSSES = {
     "laptop-usl": ("cluster",),
-    "laptop-usl --memory.kind camera-proxies": ("camera", "across_cameras"),
+    PROXIES: ("camera", "across_cameras"),
     "laptop-uda": ("cluster", "source"),
     SPCL: ("cluster", "source"),
 }
