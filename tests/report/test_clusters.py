@@ -32,10 +32,12 @@ def clustering(epoch: int, **numbers: Any) -> dict[str, Any]:
 
 def test_every_number_of_a_clustering_has_a_chart_over_the_epochs() -> None:
     agreement = {"adjusted_rand": 0.5, "purity": 0.75}
-    run = run_of(clustering(0, agreement=agreement), {"step": 0, "lr": 0.1, "cluster": 2.0}, clustering(1, sizes=None))
+    first = clustering(0, agreement=agreement, reliable={"clusters": 8})
+    run = run_of(first, {"step": 0, "lr": 0.1, "cluster": 2.0}, clustering(1, sizes=None))
     found = {chart.title: [list(line.points) for line in chart.lines] for chart in cluster_charts([run])}
     assert found == {
         "clusters": [[(1, 10), (2, 11)]],
+        "reliable clusters": [[(1, 8)]],
         "outliers (%)": [[(1, 25), (2, 25)]],
         "images in the median cluster": [[(1, 4)]],
         "largest cluster (%)": [[(1, 50), (2, 50)]],

@@ -26,6 +26,7 @@ NUM_CLUSTERS, NUM_OF_EACH, NUM_OUTLIERS = 8, 9, 16
 """Numbers of clusters of a run, of images of each, and of outliers, that a page shows."""
 NUMBERS = (
     ("clusters", "", "clusters", 1.0),
+    ("reliable clusters", "those that a looser and a tighter clustering confirm", "reliable.clusters", 1.0),
     ("outliers (%)", "images in no cluster", "outlier_share", 100.0),
     ("images in the median cluster", "", "sizes.50", 1.0),
     ("largest cluster (%)", "share of all images", "largest_share", 100.0),
