@@ -15,6 +15,7 @@ SMALL = ["--random.channels", "8", "--random.height", "32", "--random.width", "1
 QUICK = ["--train.identities", "4", "--train.images", "4", "--train.iterations", "3", "--train.epochs", "2"]
 LOOSE = ["--cluster.eps", "0.4", "--cluster.min-samples", "2", "--cluster.k1", "8", "--cluster.k2", "2"]
 IMAGES = 96
+CLUSTERS = ["--memory.kind", "clusters", "--cluster.reliability-gap", "0"]  # tests/adapt/test_hybrid.py has the others
 ALONE = ["--train.device", "cpu", "--train.threads", "1", "--train.workers", "0"]
 
 
@@ -23,21 +24,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a target in market1501's layout, and a source of other people in personx's."""
     out = tmp_path_factory.mktemp("world")
     for seed, layout in ((1, "market1501"), (2, "personx")):
-        size = [
-            "--version",
-            "1",
-            "--identities",
-            "16",
-            "--seed",
-            str(seed),
-            "--height",
-            "32",
-            "--width",
-            "16",
-            "--workers",
-            "1",
-        ]
-        assert main(["synth", str(out / str(seed)), *size, "--layout", layout]) == 0
+        size = ["--version", "1", "--identities", "16", "--height", "32", "--width", "16", "--workers", "1"]
+        assert main(["synth", str(out / str(seed)), *size, "--seed", str(seed), "--layout", layout]) == 0
         shutil.move(out / str(seed) / layout, out / layout)
     return out
 
@@ -45,7 +33,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def line(world: Path, out: Path, *flags: str) -> list[str]:
     data = ["--source.name", "personx", "--source.root", str(world / "personx")]
     data += ["--data.name", "market1501", "--data.root", str(world / "market1501"), "--out", str(out)]
-    return ["adapt", "laptop-uda", "--init", "random", *data, *SMALL, *QUICK, *LOOSE, *ALONE, *flags]
+    return ["adapt", "laptop-uda", "--init", "random", *data, *SMALL, *QUICK, *LOOSE, *CLUSTERS, *ALONE, *flags]
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,9 @@ SMALL = ["--random.channels", "8", "--random.height", "32", "--random.width", "1
 SMALL += ["--train.identities", "4", "--train.images", "4"]
 LOOSE = ["--cluster.eps", "0.4", "--cluster.min-samples", "2", "--cluster.k1", "8", "--cluster.k2", "2"]
 ALONE = ["--train.device", "cpu", "--train.threads", "1", "--train.workers", "0"]
-SPCL = "laptop-uda --memory.kind hybrid --cluster.reliability-gap 0.02"
+CLUSTERS_ALONE = "laptop-uda --memory.kind clusters --cluster.reliability-gap 0"
 PROXIES = "laptop-usl --memory.kind camera-proxies"
-KILLS = {"laptop-usl": (10, 30), "laptop-uda": (3, 12), SPCL: (2, 8), PROXIES: (2, 8)}
+KILLS = {"laptop-usl": (10, 30), CLUSTERS_ALONE: (3, 12), "laptop-uda": (2, 8), PROXIES: (2, 8)}
 """How often a run of a recipe with flags is killed, and its epochs."""
 SYNTH = ["--version", "1", "--identities", "24", "--seed", "1", "--height", "32", "--width", "16", "--workers", "1"]
 
@@ -156,8 +156,8 @@ def test_two_ranks_agree_to_stop_within_a_clustering(corpus: Path, tmp_path: Pat
 LOSSES = {
     "laptop-usl": ("cluster",),
     PROXIES: ("camera", "across_cameras"),
+    CLUSTERS_ALONE: ("cluster", "source"),
     "laptop-uda": ("cluster", "source"),
-    SPCL: ("cluster", "source"),
 }
 """A recipe with flags, and the losses of its journal."""
 

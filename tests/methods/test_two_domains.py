@@ -21,12 +21,13 @@ from upreid.types import Views
 
 WHERE = ["--init", "random", "--data.root", "target", "--source.root", "source", "--out", "run"]
 SMALL = ["--random.channels", "4", "--random.height", "32", "--random.width", "16"]
+PLAIN = ["--memory.kind", "clusters", "--cluster.reliability-gap", "0"]
 BATCH = ["--train.identities", "2", "--train.images", "3", "--train.bn-groups", "2"]
 PEOPLE, CLUSTERS = torch.tensor([2, 2, 2, 0, 0, 0]), torch.tensor([3, 3, 3, 5, 5, 5])  # three people, three clusters
 
 
 def small_method(*flags: str) -> ClusterContrast:
-    config = parse_training("adapt", ["laptop-uda", *WHERE, *SMALL, *BATCH, *flags])
+    config = parse_training("adapt", ["laptop-uda", *WHERE, *SMALL, *PLAIN, *BATCH, *flags])
     method = build(config, starting_point(config)[0], trained_on="", world=ALONE).double()
     dim = vectors(method).shape[1]
     method.begin_epoch(noise(12, dim), torch.arange(12) % 7 - 1, torch.full((12,), -1))
