@@ -13,6 +13,7 @@ PUBLISHED = Path(__file__).parents[2] / "docs" / "results"
 FILES = sorted(PUBLISHED.glob("*.jsonl"))
 COUNTS = {
     "ablation-laptop": 167,
+    "claim-laptop": 32,
     "controls-laptop": 137,
     "downstream-laptop": 42,
     "first-defaults": 108,
@@ -20,6 +21,7 @@ COUNTS = {
     "first-defaults-strong": 22,
     "prediction-laptop": 30,
     "readings-laptop": 45,
+    "usl-laptop": 85,
     "weights-laptop": 33,
 }
 
