@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils import signal_handling
 
 from upreid.data import loading, parcels
 from upreid.data.loading import make_loader
@@ -181,9 +182,11 @@ def test_a_worker_that_is_killed_while_nobody_waits_breaks_into_nothing_and_is_s
         list(batches)
 
 
-def test_a_program_that_uses_torchs_own_loaders_too_gets_no_other_error() -> None:
+def test_a_program_that_uses_torchs_own_loaders_too_gets_no_other_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)  # torch installs its handler once in a process
     own = iter(DataLoader(Numbers(4), num_workers=1))  # from now on torch raises by itself where a worker dies
     before = signal.getsignal(signal.SIGCHLD)
+    assert callable(before)
     for act in (lambda: send_self(signal.SIGKILL), fail(InputError("no picture"))):
         with pytest.raises((RunError, InputError), match=r"was killed|no picture"):
             list(make_loader(Numbers(9, at=4, act=act), batch_size=1, workers=1))
