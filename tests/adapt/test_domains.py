@@ -126,6 +126,7 @@ def test_a_value_whose_trial_ends_without_clusters_is_not_chosen(world: Path, tm
     assert "there is no cluster" in choice["scores"]["60"]["refused"]
 
 
+@pytest.mark.slow
 def test_a_source_may_move_but_not_change(
     whole: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +182,16 @@ def test_a_source_that_is_the_target_is_refused(
     for root in (world / "personx" / "PersonX" / "bounding_box_train", world):
         flags = ["--data.name", "unlabelled", "--data.root", str(root)]
         assert "hold the same images" in refused(line(world, tmp_path / "run", *flags), capsys, tmp_path / "run")
+
+
+def test_another_set_whose_images_have_the_names_of_the_target_is_a_source(world: Path, tmp_path: Path) -> None:
+    size = ["--version", "1", "--identities", "16", "--height", "32", "--width", "16", "--workers", "1"]
+    assert main(["synth", str(tmp_path / "other"), *size, "--seed", "3"]) == 0
+    other = tmp_path / "other" / "market1501"
+    theirs, ours = ({file.name for file in root.glob("*/*.jpg")} for root in (other, world / "market1501"))
+    assert theirs == ours
+    flags = ["--source.name", "market1501", "--source.root", str(other), "--train.steps", "1"]
+    assert main(line(world, tmp_path / "run", *flags)) == 0
 
 
 def test_a_target_without_any_labels_ends_with_its_encoder(world: Path, tmp_path: Path) -> None:

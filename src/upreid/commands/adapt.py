@@ -153,12 +153,18 @@ def source_of(config: AdaptConfig, context: Context, target: Benchmark | None) -
     refuse_training_faults(source)
     ours, theirs = (os.path.realpath(one) for one in (source.root, target.root if target else data.root))
     is_inside = target is None and os.path.commonpath([ours, theirs]) in (ours, theirs)
-    if ours == theirs or is_inside or (target is not None and fingerprint(source.train) == fingerprint(target.train)):
+    if ours == theirs or is_inside or (target is not None and are_copies(source.train, target.train)):
         raise InputError(
             f"--source.root {root} and --data.root {data.root} hold the same images; give a source that is another set than the "
             "target, or train without one (a recipe such as usl, and no --source.name)"
         )
     return source
+
+
+def are_copies(ours: Sequence[Record], theirs: Sequence[Record]) -> bool:
+    """Say whether two lists hold the same images, not only the same names and labels, as sets of one layout may."""
+    same_names = fingerprint(ours) == fingerprint(theirs)
+    return same_names and all(one.read() == other.read() for one, other in zip(ours, theirs, strict=True))
 
 
 def source_line(source: Benchmark, count: int) -> str:
