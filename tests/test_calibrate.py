@@ -195,6 +195,7 @@ def test_trackers_are_given_the_threshold_in_their_own_measure(
     assert "its mirror image" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_model_folder_tells_the_threshold_in_its_card_and_configuration(
     calibrate: Calibrate, encoder: Path, tmp_path: Path
 ) -> None:
@@ -356,6 +357,7 @@ def test_what_to_calibrate_on_is_said_once(calibrate: Calibrate, market: Path, t
     assert "no effect" in refusal(one)
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_about_thresholds_runs(
     encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commands_of: Callable[[str], list[list[str]]]
 ) -> None:

@@ -186,6 +186,7 @@ def test_a_head_is_left_where_that_is_asked_for(tmp_path):
     same(Encoder(encoder.backbone, encoder.header).eval(), model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["resnet18", "vit_tiny_patch16_224"])
 def test_a_model_folder_is_loaded_by_timm_and_by_upreid(tmp_path, backbone):
     encoder = put(tmp_path / "encoder.safetensors", backbone=backbone)

@@ -301,6 +301,7 @@ def test_a_frozen_start_still_teaches_head_and_classifier(market: Path, tmp_path
     assert lines[-1]["identity"] < lines[0]["identity"] - 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "flags"), [("bot", []), ("mgn", MGN)])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
     market: Path,

@@ -252,6 +252,7 @@ def test_what_cannot_be_done_is_said_in_one_line(encoder: ImageEncoder, path: Pa
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_one_encoder_loads_nothing_that_it_does_not_need(path: Path) -> None:
     heavy = ("jinja2", "h5py", "sklearn", "scipy", "lmdb", "tyro", "tensorboard", "upreid.config")
     program = f"""

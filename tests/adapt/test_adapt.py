@@ -49,6 +49,7 @@ def test_a_run_reports_its_clusters_trains_and_states_how_it_was_measured(
     assert "market1501 without labels" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_folder_without_labels_gives_the_weights_that_the_labelled_set_gives(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,6 +64,7 @@ def test_a_folder_without_labels_gives_the_weights_that_the_labelled_set_gives(
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.slow
 def test_the_last_epoch_is_the_result_and_the_best_one_stands_beside_it_as_an_oracle(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,6 +171,7 @@ def test_an_encoder_of_another_size_is_refused(
     assert trained_on == "market1501 without labels, then market1501 without labels"
 
 
+@pytest.mark.slow
 def test_other_images_than_before_are_refused(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(line(corpus, tmp_path / "run")) == 0
     other = shutil.copytree(corpus, tmp_path / "other")

@@ -52,6 +52,7 @@ def test_the_state_has_a_proxy_for_each_camera_of_each_cluster(corpus: Path, who
     assert len(shared["memory"]) == len(pairs) > len({cluster for cluster, _ in pairs})
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_within_an_epoch_ends_with_the_same_bytes(
     corpus: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,7 @@ def last_silhouette(run: Path) -> float:
     return [row["clusters"]["silhouette"] for row in rows if "clusters" in row][-1]
 
 
+@pytest.mark.slow
 def test_the_value_with_the_best_silhouette_is_trained_with_and_the_protocol_names_all(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +88,7 @@ def test_where_no_value_gives_clusters_the_reason_is_said(
     )
 
 
+@pytest.mark.slow
 def test_asked_to_stop_within_a_trial_it_says_how_the_choice_goes_on_and_does(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,6 +55,7 @@ def test_images_that_were_left_out_leave_the_others_together(people: Path, tmp_p
     assert numbers.tolist() == [0] * 4 + [1] * 5 + [2] * 5 + [3] * 5 + [4] * 3 + [5, 6, 7, 8]
 
 
+@pytest.mark.slow
 def test_a_training_on_the_pack_gives_the_encoder_of_the_folder(
     people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,7 @@ def test_it_trains_and_its_encoder_is_one_like_any_other(pictures: Path, tmp_pat
     assert json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["predictor"] == {"hidden": 8}
 
 
+@pytest.mark.slow
 def test_it_resumes_bit_for_bit(pictures: Path, tmp_path: Path) -> None:
     assert train(pictures, tmp_path / "whole") == 0
     assert train(pictures, tmp_path / "part") == 0

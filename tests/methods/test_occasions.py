@@ -133,6 +133,7 @@ def test_a_term_is_on_in_its_steps_only_and_a_run_resumes_bit_for_bit_before_bet
         assert ours == theirs, step
 
 
+@pytest.mark.slow
 def test_a_step_without_a_term_encodes_no_picture_of_it(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train
 ) -> None:

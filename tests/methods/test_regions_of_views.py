@@ -128,6 +128,7 @@ def test_settings_without_effect_are_refused(flags: list[str], words: str, made)
         made(*flags)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [[*VIEWS, "--intrinsic.end", "0.5"], ["--contrast.key", "original"]])
 def test_such_a_run_resumes_bit_for_bit(pictures: Path, tmp_path: Path, flags: list[str], train) -> None:
     for run in ("whole", "part"):

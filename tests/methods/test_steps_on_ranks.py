@@ -43,6 +43,7 @@ def test_one_process_with_two_groups_equals_two_ranks_with_one_each(tmp_path: Pa
     assert_same(one, two)
 
 
+@pytest.mark.slow
 @pytest.mark.ranks
 def test_two_ranks_equal_one_process_with_two_groups_in_the_default_readings(tmp_path: Path) -> None:
     one = two_steps(tmp_path / "one.pt", "--model.bn-groups", "2")
@@ -79,6 +80,7 @@ def test_accumulation_equals_batch_norm_groups(tmp_path: Path, flags: list[str])
     )
 
 
+@pytest.mark.slow
 def test_groups_change_the_result_so_the_comparisons_above_compare_something(tmp_path: Path) -> None:
     two, four = (two_steps(tmp_path / f"{n}.pt", "--model.bn-groups", n) for n in ("2", "4"))
     assert not torch.allclose(two["losses"], four["losses"])

@@ -183,6 +183,7 @@ def test_what_cannot_be_reported_is_one_line_and_leaves_nothing(runs: Path, tmp_
     assert (tmp_path / "mine.html").read_text() == "<p>mine</p>"
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_about_reports_runs(
     runs: Path,
     corpus: Path,

@@ -64,6 +64,7 @@ def test_a_page_shows_what_the_terms_look_at(page: Path) -> None:
     assert sum("feature map: strongest in row" in alt for alt in described) == 6
 
 
+@pytest.mark.slow
 def test_views_come_from_where_the_images_are_now(runs: Path, corpus: Path, tmp_path: Path) -> None:
     moved = (corpus / "wild").rename(tmp_path / "wild")
     try:

@@ -145,6 +145,7 @@ def test_a_threshold_is_that_of_the_known_distribution(false_accept: float) -> N
     assert found.distance == pytest.approx(truth, rel=0.03)
 
 
+@pytest.mark.slow
 def test_false_accepts_on_other_people_are_within_their_interval() -> None:
     inside, expected = 0, 0
     for seed in range(20):

@@ -123,6 +123,7 @@ def problems(draw):
     return (grid[:queries], grid[queries:], k1, k2, draw(st.sampled_from([0.0, 0.3, 1.0]))), metric
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(problems())
 def test_ties_and_copies_fall_as_in_the_dense_formulation_with_a_stable_sort(problem) -> None:

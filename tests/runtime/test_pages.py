@@ -22,6 +22,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_demo_that_could_not_make_its_page_does_not_begin(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WITHOUT, "demo", "--out", str(tmp_path / "demo")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -32,6 +33,7 @@ def test_a_demo_that_could_not_make_its_page_does_not_begin(tmp_path: Path) -> N
     assert not (tmp_path / "demo").exists()
 
 
+@pytest.mark.slow
 def test_tables_and_plots_of_a_study_need_no_package(tmp_path: Path) -> None:
     import shutil
 

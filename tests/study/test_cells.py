@@ -27,11 +27,17 @@ TABLE: dict[str, Any] = {
 }
 
 
+GRIDS = [
+    pytest.param(name, marks=() if name in ("claim-laptop", "usl-laptop", "ablation-own") else pytest.mark.slow)
+    for name in shipped_grids()
+]
+
+
 def digests(**change: Any) -> dict[str, str]:
     return {cell.name: cell.digest for cell in cells_of(grid_of(TABLE | change, "x"))}
 
 
-@pytest.mark.parametrize("name", shipped_grids())
+@pytest.mark.parametrize("name", GRIDS)
 def test_every_cell_of_a_shipped_grid_has_a_command_line_that_its_program_reads(name: str, tmp_path: Path) -> None:
     grid = read_grid(name)
     cells = cells_of(grid)
@@ -41,7 +47,7 @@ def test_every_cell_of_a_shipped_grid_has_a_command_line_that_its_program_reads(
     check_lines(grid, cells, StudyFolder(tmp_path), CPU)
 
 
-@pytest.mark.parametrize("name", shipped_grids())
+@pytest.mark.parametrize("name", GRIDS)
 def test_pre_trainings_of_a_shipped_grid_can_be_planned(name: str, tmp_path: Path) -> None:
     from upreid.commands.pretrain import check_batch
     from upreid.data.augment import PatchGrid

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from upreid.config.grid import grid_of, read_grid
 from upreid.study.analysis import read_study
 from upreid.study.cells import cells_of, contents, labelled, unlabelled
@@ -112,6 +114,7 @@ def test_a_list_of_tracklets_is_known_by_what_it_says(tmp_path: Path) -> None:
     assert not digests().items() & of("own").items()
 
 
+@pytest.mark.slow
 def test_another_version_of_the_renderer_makes_other_cells_and_its_pictures_are_not_reused(tmp_path: Path) -> None:
     from upreid.commands.synth import run
     from upreid.study.command_lines import parsed, synth_line

@@ -45,13 +45,14 @@ def test_each_arm_costs_what_it_cost_on_real_photographs() -> None:
     assert costs == pytest.approx(COSTS, rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["prediction-laptop", "readings2-laptop"])
+@pytest.mark.parametrize("name", ["prediction-laptop", pytest.param("readings2-laptop", marks=pytest.mark.slow)])
 def test_every_arm_can_be_built_and_no_two_are_the_same(name: str) -> None:
     setup = Setup(device=torch.device("cpu"), num_images=20_000, steps_per_epoch=312)
-    built = {arm: method_of(config, setup).explanations() for arm, config in configs(name).items()}
+    arms = configs(name)
+    built = {arm: method_of(config, setup).explanations() for arm, config in arms.items()}
     assert all(lines for lines in built.values())
     settings = [
         (config.data, config.contrast, config.consistency, config.intrinsic, config.augment, config.train)
-        for config in configs(name).values()
+        for config in arms.values()
     ]
     assert len(set(map(str, settings))) == len(settings)

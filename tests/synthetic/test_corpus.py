@@ -141,6 +141,7 @@ def test_background_strength_zero_is_plain_grey_and_one_is_the_street_itself():
     assert cut(street, 3, 32, 0.5).std() == pytest.approx(0.5 * cut(street, 3, 32, 1.0).std(), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_occlusion_strength_decides_how_often_something_stands_in_front(monkeypatch: pytest.MonkeyPatch):
     count = 0
 

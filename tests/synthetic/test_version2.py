@@ -157,6 +157,7 @@ def test_background_strength_zero_is_plain_grey() -> None:
     assert cut_view(view, (3.0, 4.0, 30.0, 60.0), (32, 64), 1.0).std() > 0.02
 
 
+@pytest.mark.slow
 def test_occlusion_strength_decides_how_often_somebody_else_is_in_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     others: list[object] = []
 

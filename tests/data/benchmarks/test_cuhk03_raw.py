@@ -30,6 +30,7 @@ def content(found: Benchmark) -> dict[str, list[Any]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_both_versions_of_matlab_give_the_same_records_and_pixels_as_the_folders(
     kind: str, copied: Callable[[str], Path]

@@ -355,10 +355,15 @@ LARGE = {
 }
 
 
+FAST = ("LUPerson released", "Bag of Tricks", "TransReID, cameras", "PASS", "HAP", "MMT", "Lightning")
+
+
 @pytest.mark.parametrize(
     "case",
-    [*CASES.values(), *(pytest.param(case, marks=pytest.mark.slow) for case in LARGE.values())],
-    ids=[*CASES, *LARGE],
+    [
+        pytest.param(case, id=name, marks=() if name in FAST else pytest.mark.slow)
+        for name, case in (CASES | LARGE).items()
+    ],
 )
 def test_a_file_gives_the_features_of_the_network_that_wrote_it(case: Case, save, tmp_path):
     source = case.encoder()
@@ -417,6 +422,7 @@ def test_overlapping_patches_are_told_from_the_positions(save):
     assert encoder.header.patch_stride == 12
 
 
+@pytest.mark.slow
 def test_the_small_vit_of_moco_v3_has_twelve_heads_by_its_format_and_a_flat_file_by_a_flag(save):
     source = ours("vit_small_patch16_mocov3")
     path = save(
@@ -550,6 +556,7 @@ def test_a_camera_embedding_on_the_class_token_alone_is_no_head_of_ours_and_is_l
     assert "its head was left, because 1 tensors of it are none of ours (neck.weight)" in said
 
 
+@pytest.mark.slow
 def test_camera_embeddings_of_clip_reid_are_refused_by_name(save):
     """They are added to the class token, beside the image encoder in its file, so that leaving them changes the features."""
     encoder = prefixed("image_encoder.", Visual(768, 1 + 8).state_dict()) | {"bottleneck.weight": torch.ones(768)}

@@ -118,6 +118,7 @@ def test_safetensors_files_are_read(tmp_path, resnet):
     assert torch.equal(features(loaded(tmp_path / "model.safetensors")), features(resnet))
 
 
+@pytest.mark.slow
 def test_the_teacher_of_dino_is_taken_and_its_positions_fitted_to_tall_images(save, vit):
     teacher = prefixed("backbone.", vit.state_dict()) | {"head.last_layer.weight_g": torch.ones(5, 1)}
     student = {f"module.{name}": torch.zeros_like(tensor) for name, tensor in teacher.items()}
@@ -228,6 +229,7 @@ def non_local(tensors):
     return tensors | {f"NL_2.0.{name}.weight": torch.zeros(4, 8, 1, 1) for name in ("g", "theta", "phi", "W.0")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "prefix", "nearest", "more"),
     [

@@ -37,6 +37,7 @@ def put(home: Path, tag: str, tensors) -> None:
     (folder / "snapshots" / commit / "model.safetensors").symlink_to("../../blobs/c0ffee")
 
 
+@pytest.mark.slow
 def test_a_tag_is_loaded_from_the_hub_s_cache_and_without_cache_or_network_refused(tmp_path, resnet, vit):
     put(
         tmp_path,
