@@ -13,7 +13,7 @@ PUBLISHED = Path(__file__).parents[2] / "docs" / "results"
 FILES = sorted(PUBLISHED.glob("*.jsonl"))
 COUNTS = {
     "ablation-laptop": 167,
-    "claim-laptop": 32,
+    "claim-laptop": 48,
     "controls-laptop": 137,
     "downstream-laptop": 42,
     "first-defaults": 108,
