@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -124,6 +125,42 @@ def test_the_report_is_kept_with_its_plots(tmp_path: Path, capsys: pytest.Captur
     assert [text for text in texts if text in ("mAP", "Rank-1", "mINP", "moco (2)", "both (1)")].count("moco (2)") == 3
     kinds = [one.get("class") for one in drawn.iter("{http://www.w3.org/2000/svg}circle")]
     assert (kinds.count("seed"), kinds.count("mean")) == (9, 6)  # three metrics: two seeds of moco, one of both
+
+
+def test_curves_join_the_means_of_the_arms_that_have_results(tmp_path: Path) -> None:
+    lines = {"MoCo v2": {"both": 30, "moco": 10}, "alone": {"both": 30}}
+    folder, cells = begun(tmp_path, curves={"length": {"axis": "steps", "lines": lines}})
+    show(tmp_path)
+    assert not (tmp_path / "frozen-length.svg").exists()
+    for name, score in (("moco-s1", 10.0), ("moco-s2", 20.0), ("both-s1", 30.0)):
+        put(folder, cells[f"frozen/{name}"], {"mAP": score})
+    show(tmp_path)
+    drawn = ElementTree.parse(tmp_path / "frozen-length.svg").getroot()
+    name = "{http://www.w3.org/2000/svg}"
+    assert "MoCo v2 (seeds: 1 to 2): 15 at 10, 30 at 30" in (drawn.findtext(f"{name}desc") or "")
+    kinds = [one.get("class") for one in drawn.iter(f"{name}circle")]
+    assert (kinds.count("seed"), kinds.count("mean")) == (
+        4,
+        3,
+    )  # two seeds of moco, one of both, which lies on both lines
+    assert len([one for one in drawn.iter(f"{name}path") if one.get("class") == "interval"]) == 1  # one seed has none
+    texts = [one.text for one in drawn.iter(f"{name}text")]
+    assert {"mAP", "steps", "MoCo v2 (seeds: 1 to 2)", "alone (seeds: 1)"} <= set(texts)
+
+
+@pytest.mark.parametrize(
+    ("curves", "words"),
+    [
+        ({"length": {"axis": "steps", "lines": {"MoCo v2": {"mocco": 10}}}}, "names arm 'mocco'; did you mean 'moco'?"),
+        ({"length": {"axis": "steps", "lines": {"MoCo v2": {"moco": "ten"}}}}, "puts 'moco' at 'ten'; give a number"),
+        ({"length": {"axis": "steps", "lines": {"MoCo v2": {}}}}, "line 'MoCo v2' got {}; give a table of arms"),
+        ({"length": {"lines": {}}}, "lacks 'axis'"),
+        ({"differences": {"axis": "steps", "lines": {}}}, "curves cannot be called 'differences'"),
+    ],
+)
+def test_curves_through_what_there_is_not_are_refused(curves: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=re.escape(words)):
+        grid_of(TABLE | {"curves": curves}, "x")
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from upreid.config.options import choices_of
 from upreid.config.recipe import flat, load, merged, nested, without_none
-from upreid.config.study import Corpus, Cross, Grid, Setting, StudyArm
+from upreid.config.study import Corpus, Cross, Curves, Grid, Setting, StudyArm
 from upreid.errors import InputError, nearest
 
 Part = TypeVar("Part")
@@ -42,7 +42,7 @@ def grid_of(table: dict[str, Any], where: str) -> Grid:
         name: fill(Cross, part, f"{where}, cross.{name}") for name, part in section(table, "cross", where).items()
     }
     table.pop("cross", None)
-    kinds = {"corpora": Corpus, "arms": StudyArm, "settings": Setting}
+    kinds = {"corpora": Corpus, "arms": StudyArm, "settings": Setting, "curves": Curves}
     for name, kind in kinds.items():
         parts = section(table, name, where)
         table[name] = {key: fill(kind, frozen(part), f"{where}, {name}.{key}") for key, part in parts.items()}
@@ -155,6 +155,8 @@ def check_grid(grid: Grid, where: str) -> None:
         for arm in pair:
             if arm not in grid.arms:
                 raise InputError(f"{where}: compare names arm '{arm}'{nearest(arm, list(grid.arms))}")
+    for name, curves in grid.curves.items():
+        check_curves(grid, curves, f"{where}, curves.{name}")
     for name, setting in grid.settings.items():
         check_setting(grid, name, setting, where)
     chosen_on = [
@@ -178,9 +180,13 @@ def check_seeds(seeds: Sequence[object], where: str) -> None:
 
 def check_names(grid: Grid, where: str) -> None:
     """Refuse names of arms, settings and corpora that cannot be those of folders."""
-    for name in [*grid.arms, *grid.settings, *grid.corpora]:
+    for name in [*grid.arms, *grid.settings, *grid.corpora, *grid.curves]:
         if not re.fullmatch(r"[A-Za-z0-9_+][A-Za-z0-9_+.-]*", name):
             raise InputError(f"{where}: '{name}' names a folder; use letters, digits, '-', '_', '+' and '.'")
+    if "differences" in grid.curves:
+        raise InputError(
+            f"{where}: curves cannot be called 'differences', which every study draws; choose another name"
+        )
     if "pretrain" in grid.settings:
         raise InputError(f"{where}: a setting cannot be called 'pretrain', which every study has; choose another name")
 
@@ -211,6 +217,20 @@ def check_corpus(corpus: Corpus, where: str) -> None:
         raise InputError(
             f"{where}: cfs_share is a share of an unlabelled source, and this set has labels; leave it out"
         )
+
+
+def check_curves(grid: Grid, curves: Curves, where: str) -> None:
+    """Refuse curves through arms that there are not, and places that are no numbers."""
+    for line, places in curves.lines.items():
+        if not isinstance(places, dict) or not places:
+            raise InputError(
+                f"{where}: line '{line}' got {places!r}; give a table of arms and their places on the axis"
+            )
+        for arm, place in places.items():
+            if arm not in grid.arms:
+                raise InputError(f"{where}: line '{line}' names arm '{arm}'{nearest(arm, list(grid.arms))}")
+            if isinstance(place, bool) or not isinstance(place, int | float):
+                raise InputError(f"{where}: line '{line}' puts '{arm}' at {place!r}; give a number")
 
 
 def check_setting(grid: Grid, name: str, setting: Setting, where: str) -> None:

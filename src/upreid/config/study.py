@@ -113,6 +113,16 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Curves:
+    """Arms that lie on curves: each line joins the means of its arms."""
+
+    axis: str
+    """Label of the horizontal axis, such as steps of MoCo v2 that the pre-training costs."""
+    lines: Table
+    """Name of a line -> arm -> place of the arm on the axis."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Grid:
     """A study as it is declared."""
 
@@ -127,6 +137,8 @@ class Grid:
     arms: dict[str, StudyArm]
     compare: tuple[tuple[str, str], ...] = ()
     """Pairs of arms whose differences are reported, the first minus the second; `*` for the first is every other arm."""
+    curves: dict[str, Curves] = field(default_factory=dict)
+    """Curves to draw for each setting, such as the gain against the length of the pre-training."""
     flags: Table = field(default_factory=dict)
     """Flags of every pre-training, over those of its recipe."""
 

@@ -49,6 +49,8 @@ class Chart:
     """Vertical lines by their label."""
     from_zero: bool = False
     """Whether the vertical axis begins at 0."""
+    y_ends: tuple[float, float] | None = None
+    """Ends of the vertical axis; where not given, those of the lines."""
     note: str = ""
     width: int = 420
     height: int = 230
@@ -65,6 +67,8 @@ class Chart:
     @property
     def y_range(self) -> tuple[float, float]:
         """Return the ends of the vertical axis."""
+        if self.y_ends is not None:
+            return self.y_ends
         values = [y for line in self.lines for y in values_of(line.points)]
         low, high = widened(values + [0.0] * self.from_zero)
         return (low, high) if self.from_zero and min(values, default=0.0) >= 0 else (low - 0.04 * (high - low), high)

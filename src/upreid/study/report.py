@@ -19,6 +19,7 @@ from upreid.study.analysis import (
 )
 from upreid.study.cells import PRETRAIN
 from upreid.study.corpora import described
+from upreid.study.curves import write_curves
 from upreid.study.folder import StudyFolder
 from upreid.study.plots import write_plots
 from upreid.study.study_file import write_study_file
@@ -32,7 +33,7 @@ PLURAL = {"Precision": "precisions of training"}
 def show(path: Path) -> None:
     """Print the report of a study.
 
-    A folder also keeps it: as `table.md`, with all results in `study.jsonl` and two plots for every stage.
+    A folder also keeps it: as `table.md`, with all results in `study.jsonl`, two plots for every stage, and its curves.
     """
     study = read_study(path)
     text = "\n".join(report(study)) + "\n"
@@ -42,6 +43,7 @@ def show(path: Path) -> None:
     write_text(path / "table.md", text)
     file_away(study, StudyFolder(path))
     write_plots(study, path)
+    write_curves(study, path)
 
 
 def file_away(study: StudyResults, folder: StudyFolder) -> None:
