@@ -47,7 +47,7 @@ def read(config: ConvertConfig) -> Encoder:
     """Return the encoder that is to be converted, ours or another program's, with the input that the flags ask for."""
     path = config.src
     if path.is_dir() or is_encoder_file(path):
-        named = ("format", "backbone", "last_stride", "patch_stride", "attention_heads")
+        named = ("format", "backbone", "last_stride", "patch_stride", "attention_heads", "domain")
         if given := [f"--{name.replace('_', '-')}" for name in named if getattr(config, name) is not None]:
             raise InputError(
                 f"{path} is an encoder of upreid, whose header says what {', '.join(given)} would; leave it out"
@@ -61,6 +61,7 @@ def read(config: ConvertConfig) -> Encoder:
         last_stride=config.last_stride,
         patch_stride=config.patch_stride,
         attention_heads=config.attention_heads,
+        domain=config.domain,
     )
     foreign = read_checkpoint(path, choices)
     height, width = config.height or foreign.size[0], config.width or foreign.size[1]

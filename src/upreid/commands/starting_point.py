@@ -9,7 +9,7 @@ from torch import nn
 
 from upreid.config.downstream import DownstreamConfig
 from upreid.errors import InputError
-from upreid.models.backbone import create_backbone, require_resnet, set_last_stride
+from upreid.models.backbone import STAGED, create_backbone, require_resnet, set_last_stride
 from upreid.models.encoder import (
     ENCODER_FILE,
     MODEL_FILE,
@@ -47,7 +47,7 @@ def starting_point(config: DownstreamConfig) -> tuple[Encoder, list[str]]:
         sentences.append(f"{name} {getattr(header, name)} from {flag if said else source}")
     if "last_stride" in given:
         set_last_stride(
-            require_resnet(encoder.backbone, header.backbone, "--input.last-stride", "set it to None"),
+            require_resnet(encoder.backbone, header.backbone, "--input.last-stride", "set it to None", STAGED),
             given["last_stride"],
         )
     start = Encoder(encoder.backbone, header)

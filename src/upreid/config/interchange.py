@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from upreid.config.training import ComputeConfig
-from upreid.ranges import Count, Deviation, Interpolation, Mean, NotNegative, Pixels, ShareOrZero
+from upreid.ranges import Count, CountOrZero, Deviation, Interpolation, Mean, NotNegative, Pixels, ShareOrZero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,8 @@ class ConvertConfig:
     """Distance of a ViT's patches in pixels; by default told from its positions."""
     attention_heads: Pixels | None = None
     """Number of attention heads of a ViT, which no weight shows; by default that of the network."""
+    domain: CountOrZero | None = None
+    """Number of the set, counted from 0, whose BatchNorm is taken from a checkpoint of OpenUnReID that has one for each set."""
     height: Pixels | None = None
     """Input height in pixels; by default that of the file or of its format."""
     width: Pixels | None = None

@@ -11,6 +11,7 @@ import timm
 import torch
 from jaxtyping import Float
 from timm.models.resnet import ResNet
+from timm.models.senet import SENet
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ from upreid.errors import InputError, nearest
 from upreid.models import architectures
 from upreid.models.architectures.vits import OverlappingPatches
 
+STAGED = (ResNet, SENet)
+"""Networks whose last stage, `layer4`, can be given another stride."""
 NOT_A_VIT = "a patch stride, or a number of attention heads, is for plain ViTs, and must fit them; leave it out"
 
 
@@ -69,7 +72,9 @@ def create_backbone(
     if (patch_stride or attention_heads) and not isinstance(model, VisionTransformer):
         raise InputError(f"{NOT_A_VIT} ('{name}' is none)")
     if last_stride is not None:
-        set_last_stride(require_resnet(model, name, f"last stride {last_stride}", "set it to None"), last_stride)
+        set_last_stride(
+            require_resnet(model, name, f"last stride {last_stride}", "set it to None", STAGED), last_stride
+        )
     model.num_features = feature_size(  # pyright: ignore[reportArgumentType]
         model, name, height, width
     )  # timm's own figure is the trunk's, in some models
@@ -94,9 +99,9 @@ def nearest_model(name: str) -> str:
     return hint if "mean" in hint else "; any name from timm.list_models() will do, such as resnet50"
 
 
-def require_resnet(model: nn.Module, name: str, option: str, remedy: str) -> Any:
-    """Return the model if it is a ResNet; its type is `Any` because timm sets its stages by name."""
-    if not isinstance(model, ResNet):
+def require_resnet(model: nn.Module, name: str, option: str, remedy: str, kinds: Any = ResNet) -> Any:
+    """Return the model if it is a ResNet, of one of `kinds`; its type is `Any` because timm sets its stages by name."""
+    if not isinstance(model, kinds):
         raise InputError(not_a_resnet(option, name, remedy))
     return model
 

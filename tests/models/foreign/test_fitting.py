@@ -154,6 +154,7 @@ VIT = "vit_tiny_patch16_224"
         ("sie_embed", "camera or view embeddings"),
         ("norm_pre.weight", "a norm before its blocks"),
         ("fc_norm.bias", "a norm after pooling"),
+        ("conv_head.0.conv1.weight", "which has no place"),
         ("blocks.3.attn.q_norm.weight", "norms on queries and keys"),
         ("blocks.3.ls1.gamma", "layer scale"),
         ("blocks.3.gamma_2", "layer scale"),

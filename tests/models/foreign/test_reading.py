@@ -281,7 +281,7 @@ OTHER_NETWORKS = {
     "vit_base_patch16_clip_224": "a norm before its blocks",
     "vit_base_patch16_clip_quickgelu_224": "a norm before its blocks",
     "vit_base_patch16_siglip_224": "attention pooling",
-    "vit_base_patch16_rpn_224": "a norm after pooling",
+    "vit_base_patch16_rpn_224": "missing (cls_token, blocks.0.attn.qkv.bias",
     "vit_base_patch16_gap_224": "missing (cls_token)",
     "vit_base_patch16_224_miil": "missing (blocks.0.attn.qkv.bias",
     "vit_base_patch16_reg4_gap_256": "register tokens",

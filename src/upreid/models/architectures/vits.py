@@ -2,6 +2,7 @@
 
 - `vit_small_patch16_ics`: convolutions with IBN ahead of the patches (the ICS stem of TransReID-SSL, arXiv 2111.12084).
 - `pass_vit_small_patch16`: three part tokens, each with a position of its own (PASS, arXiv 2203.03931).
+- `vit_base_patch16_mae`: the feature is the mean of the patches, with a norm after it (MAE's fine-tuning, arXiv 2111.06377).
 - `vit_small_patch16_mocov3`: 12 attention heads at a width of 384, where timm's has 6 (MoCo v3, arXiv 2104.02057).
 - `vit_small_patch16_transreid`: TransReID's small ViT: 8 blocks, 8 heads, a width of 768, no biases in its attention.
 """
@@ -24,6 +25,11 @@ SIZES: dict[str, dict[str, int]] = {
     "small": {"embed_dim": 384, "num_heads": 6},
     "base": {"embed_dim": 768, "num_heads": 12},
 }
+LARGE: dict[str, dict[str, int]] = {
+    "large_patch16": {"embed_dim": 1024, "depth": 24, "num_heads": 16},
+    "huge_patch14": {"embed_dim": 1280, "depth": 32, "num_heads": 16, "patch_size": 14},
+}
+"""The larger sizes of MAE."""
 STEM_WIDTH = 64
 """Number of channels of the ICS stem."""
 NUM_PARTS = 3
@@ -113,6 +119,8 @@ def vit(**options: Any) -> VisionTransformer:
 for _size, _widths in SIZES.items():
     register(f"vit_{_size}_patch16_ics", partial(vit, embed_layer=ConvolutionalPatches, **_widths))
     register(f"pass_vit_{_size}_patch16", partial(PartTokenViT, **_widths))
+for _name, _widths in ({f"{size}_patch16": widths for size, widths in SIZES.items()} | LARGE).items():
+    register(f"vit_{_name}_mae", partial(vit, global_pool="avg", **_widths))
 register("vit_small_patch16_mocov3", partial(vit, embed_dim=384, num_heads=12))
 register(
     "vit_small_patch16_transreid",

@@ -36,7 +36,7 @@ FAMILIES = {
     r"(^|\.)(q_norm|k_norm)\.": "norms on queries and keys",
     r"(^|\.)attn\.norm": "a norm inside its attention",
     r"(^|\.)(IN|BN)\.": "instance normalisation (IBN)",
-    r"\.BN_(S|T|list)\.": "a batch normalisation for each domain (SpCL's, OpenUnReID's)",
+    r"\.(BN_S|BN_T|bn_list|dsbn)\.": "a batch normalisation for each domain",
     r"^NL_|non_?local|(^|\.)nl\.": "non-local blocks",
     r"^(dist_token|distill)": "a distillation token",
     r"part_?token|^part\d|^cls_pos": "part tokens (PASS)",

@@ -1,4 +1,4 @@
-"""The networks that files of the formats in `formats.py` may hold; which one a file holds is told by shapes."""
+"""The networks that files of the known formats may hold; which one a file holds is told by shapes."""
 
 RESNETS = (
     "resnet50", "resnet101", "resnet152", "resnet18", "resnet34", "resnet26", "resnet50d", "resnet101d",
@@ -15,6 +15,10 @@ DEPTHS = (50, 101, 152, 18, 34)
 IBN_RESNETS = tuple(f"resnet{depth}_ibn_a" for depth in DEPTHS)
 IBN_B_RESNETS = tuple(f"resnet{depth}_ibn_b" for depth in DEPTHS)
 SE_RESNETS = tuple(f"se_resnet{depth}_ibn_a" for depth in DEPTHS[:3])
+SENETS = (
+    *(f"legacy_seresnet{depth}" for depth in DEPTHS),
+    "legacy_seresnext50_32x4d", "legacy_seresnext101_32x4d", "legacy_seresnext26_32x4d", "legacy_senet154",
+)  # fmt: skip
 BOT_RESNETS = tuple(f"bot_resnet{depth}" for depth in DEPTHS)
 FASTREID_PLAIN = tuple(f"fastreid_resnet{depth}{ibn}" for ibn in ("", "_ibn") for depth in DEPTHS)
 FASTREID = (*FASTREID_PLAIN, *(f"fastreid_resnet{depth}{ibn}_nl" for ibn in ("", "_ibn") for depth in DEPTHS[:3]))
@@ -29,5 +33,6 @@ AIN = tuple(f"osnet_ain_{width}" for width in ("x1_0", "x0_75", "x0_5", "x0_25")
 OSNETS = ("osnet_x1_0", "osnet_x0_75", "osnet_x0_5", "osnet_x0_25", "osnet_ibn_x1_0", *AIN)
 ICS_VITS = tuple(f"vit_{size}_patch16_ics" for size in ("small", "base", "tiny"))
 PASS_VITS = tuple(f"pass_vit_{size}_patch16" for size in ("small", "base", "tiny"))
+MAE_VITS = (*(f"vit_{size}_patch16_mae" for size in ("base", "large", "small", "tiny")), "vit_huge_patch14_mae")
 SWINS = tuple(f"solider_swin_{size}" for size in ("tiny", "small", "base"))
 CLIP_VITS = tuple(f"vit_{size}_clip_quickgelu_224" for size in ("base_patch16", "base_patch32", "large_patch14"))

@@ -18,7 +18,7 @@ from upreid.models.foreign.formats import Format
 from upreid.models.foreign.naming import EncoderTensors, find_encoder
 from upreid.models.foreign.opening import first_few, open_checkpoint, open_tensors
 from upreid.models.foreign.positions import tell_grid
-from upreid.models.foreign.renaming import UNCOUNTED, rename, tell_format
+from upreid.models.foreign.renaming import UNCOUNTED, rename, tell_domain, tell_format
 from upreid.models.foreign.statistics import HALF, Statistics, trained_with
 
 ALIKE = 0.5
@@ -35,6 +35,7 @@ class Choices:
     last_stride: Literal[1, 2] | None = None
     patch_stride: int | None = None
     attention_heads: int | None = None
+    domain: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class Foreign:
 
 
 def read_checkpoint(path: Path, choices: Choices | None = None) -> Foreign:
-    """Read the encoder of any format of the table in `formats.py`.
+    """Read the encoder of any format of `vit_formats.py` and `resnet_formats.py`.
 
     Nothing in the file is executed. Raises DataError where the file cannot be read so, or holds no network that can be told.
     """
@@ -80,7 +81,8 @@ def read_checkpoint(path: Path, choices: Choices | None = None) -> Foreign:
         else tell_format(path, encoder, choices.format)
     )
     row, said_by_boxmot = as_boxmot_says(row or Format(name="timm", marks=(), backbones=()), content)
-    renamed = rename(path, encoder, row)
+    said_of_domain = tell_domain(path, encoder, row, choices.domain)
+    renamed = rename(path, encoder, row, choices.domain)
     backbone = choices.backbone or tell_backbone(path, renamed.backbone, row.backbones)
     source, statistics, reason = normalisation(path, encoder, row, tuned=bool(renamed.head))
     sentences = [f"{path.name} holds a {backbone} ({source})"]
@@ -90,11 +92,11 @@ def read_checkpoint(path: Path, choices: Choices | None = None) -> Foreign:
         sentences.append(f"{taken}; {len(renamed.left)} tensors beside it were left: {beside}")
     if row.note:
         sentences.append(row.note)
-    sentences += said_by_boxmot
+    sentences += [*said_by_boxmot, *said_of_domain]
     size, patch_stride, words = tell_size(renamed.backbone, row, choices)
     sentences += words
     last_stride = choices.last_stride or row.last_stride
-    if last_stride and re.search("resne[sx]?t", backbone):
+    if last_stride and re.search("resne[sx]?t|senet", backbone):
         whose = "--last-stride" if choices.last_stride else f"that of the format ({row.name})"
         sentences.append(f"stride {last_stride} in the last stage, {whose}; no weight shows it")
     sentences.append(

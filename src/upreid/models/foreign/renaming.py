@@ -8,9 +8,14 @@ import torch
 from torch import Tensor
 
 from upreid.errors import DataError, InputError, nearest
-from upreid.models.foreign.formats import FORMATS, Format
+from upreid.models.foreign.formats import Format
 from upreid.models.foreign.naming import OWN, EncoderTensors
 from upreid.models.foreign.opening import first_few
+from upreid.models.foreign.resnet_formats import RESNET_FORMATS
+from upreid.models.foreign.vit_formats import VIT_FORMATS
+
+FORMATS = (*VIT_FORMATS, *RESNET_FORMATS)
+"""All formats. ViTs come first, because CLIP names its first convolution as a ResNet does."""
 
 HEAD, LEFT = "head/", "left/"
 PLUS_ONE = re.compile(r"\{\\(\d+)\+1\}")
@@ -53,11 +58,40 @@ def fits(row: Format, encoder: EncoderTensors) -> bool:
     return in_role and all(map(occurs, row.marks)) and not any(map(occurs, row.absent))
 
 
-def rename(path: Path, encoder: EncoderTensors, row: Format) -> Renamed:
+def tell_domain(path: Path, encoder: EncoderTensors, row: Format, wanted: int | None) -> list[str]:
+    """Return a sentence on the domain whose BatchNorm is taken, for a format that numbers them.
+
+    OpenUnReID keeps a BatchNorm for each of the sets that it trained on, and only its configuration says which of them is the
+    target. Raises InputError where the user has to say it and does not, or says what the file does not have.
+    """
+    numbered = any("{domain}" in pattern for pattern, _ in row.rules)
+    found = {int(known[1]) for name in encoder.tensors if (known := re.search(r"\.dsbn\.(\d+)\.", name))}
+    domains = sorted(found) if numbered else []
+    if wanted is None and domains:
+        raise InputError(
+            f"{path} holds a BatchNorm for each of {len(domains)} domains, and does not say which is the target: upreid "
+            f"convert --domain N takes one, where N counts the sets of its TRAIN.datasets from 0 (OpenUnReID's own "
+            f"configurations name the target first: --domain 0)"
+        )
+    if wanted is not None and wanted not in domains:
+        has = f"has the domains {', '.join(map(str, domains))}" if domains else "has no numbered domains; leave it out"
+        raise InputError(f"--domain {wanted}: {path} {has}")
+    if not domains:
+        return []
+    return [
+        f"of the BatchNorms of {len(domains)} domains those of domain {wanted} were taken, and the others were left"
+    ]
+
+
+def rename(path: Path, encoder: EncoderTensors, row: Format, domain: int | None = None) -> Renamed:
     """Apply the rules of a format; raise DataError where two tensors would get one name."""
     blocks = [int(found[1]) for name in encoder.tensors if (found := re.match(r"^backbone/blocks\.(\d+)\.", name))]
     parts = [int(found[1]) for name in encoder.tensors if (found := re.match(r"^b1\.0\.(\d+)\.", name))]
-    facts = {"{last}": str(max(blocks, default=0)), "{last_part}": str(max(parts, default=-1) + 1)}
+    facts = {
+        "{last}": str(max(blocks, default=0)),
+        "{last_part}": str(max(parts, default=-1) + 1),
+        "{domain}": str(domain),
+    }
     rules = [(re.compile(filled(pattern, facts)), filled(target, facts)) for pattern, target in row.rules]
     new: dict[str, Tensor] = {}
     for name, tensor in encoder.tensors.items():

@@ -6,16 +6,15 @@ A tensor that no rule names keeps its name. The encoder's own tensors begin with
 - `backbone/NAME#1`, a piece of a tensor; pieces are joined in the order of their numbers;
 - `left/NAME`, a tensor that is left on purpose.
 
-`{last}` is the number of a ViT's last block, `{last_part}` the place of the last stage in a branch of MGN.
+`{last}` is the number of a ViT's last block, `{last_part}` the place of the last stage in a branch of MGN, `{domain}` the
+number of the domain whose BatchNorm is taken.
 """
 
 Rules = tuple[tuple[str, str], ...]
 
-SEQUENTIAL: Rules = (
-    (r"^backbone/0\.", "backbone/conv1."), (r"^backbone/1\.", "backbone/bn1."), (r"^backbone/4\.", "backbone/layer1."),
-    (r"^backbone/5\.", "backbone/layer2."), (r"^backbone/6\.", "backbone/layer3."), (r"^backbone/7\.", "backbone/layer4."),
-)  # fmt: skip
+CHILDREN = {0: "conv1", 1: "bn1", 4: "layer1", 5: "layer2", 6: "layer3", 7: "layer4"}
 """Children of a ResNet in an nn.Sequential: 2 and 3 are ReLU and pooling."""
+SEQUENTIAL: Rules = tuple((rf"^backbone/{place}\.", f"backbone/{name}.") for place, name in CHILDREN.items())
 WITHOUT_RELU: Rules = (
     (r"^backbone/0\.", "backbone/conv1."), (r"^backbone/1\.", "backbone/bn1."), (r"^backbone/3\.", "backbone/layer1."),
     (r"^backbone/4\.", "backbone/layer2."), (r"^backbone/5\.", "backbone/layer3."), (r"^backbone/6\.", "backbone/layer4."),
@@ -23,6 +22,20 @@ WITHOUT_RELU: Rules = (
 NECK: Rules = (
     (r"^(?:bottleneck|feat_bn)\.(?=\w+$)", "head/neck."),
     (r"^(?:gap|global_pool|gem)\.p$", "head/pool.power"),
+)
+TARGET_DOMAIN: Rules = (
+    (r"^(?:backbone/)?(.+)\.BN_S\.", r"left/BN_S.\1."),
+    *((rf"^backbone/{place}\.(.+\.)?BN_T\.", rf"backbone/{name}.\1") for place, name in CHILDREN.items()),
+    (r"^feat_bn\.BN_T\.", "head/neck."),
+    *SEQUENTIAL,
+)
+"""SpCL with a source has each BatchNorm twice, for the source (BN_S) and for the target (BN_T), and tests with the latter."""
+OPEN_UN_REID: Rules = (
+    (r"^backbone/(.+)\.dsbn\.{domain}\.", r"backbone/\1."),
+    (r"^head\.feat_bn\.dsbn\.{domain}\.", "head/neck."),
+    (r"^(?:backbone/)?(.+)\.dsbn\.", r"left/dsbn.\1."),
+    (r"^head\.feat_bn\.", "head/neck."),
+    (r"^global_pooling\.p$", "head/pool.power"),
 )
 FAST_REID: Rules = (
     (r"^heads\.(?:bottleneck\.0|bnneck)\.", "head/neck."),

@@ -22,7 +22,7 @@ TRANSREID_VITS = re.compile(
     r"vit_base_patch16_224|deit_base_patch16_224|vit_small_patch16_transreid|vit_small_patch16_224"
 )
 OSNETS = re.compile(r"osnet_(x1_0|x0_75|x0_5|x0_25|ibn_x1_0|ain_x1_0)")
-OURS = re.compile(r"(bot_|fastreid_|pass_|solider_|osnet_)\w+|\w+(_ibn_[ab]|_ics|_mocov3|_transreid)")
+OURS = re.compile(r"(bot_|fastreid_|pass_|solider_|osnet_)\w+|\w+(_ibn_[ab]|_ics|_mae|_mocov3|_transreid)")
 """Networks that upreid registers with timm, and that timm alone does not have."""
 WAY_OUT = "the ways out for this encoder are upreid export (ONNX) and upreid convert --to folder"
 SAME_SIZE = ("x1_0", "x0_75", "x0_5", "x0_25")
