@@ -96,6 +96,7 @@ def tensor_bytes(path: Path) -> bytes:
     return content[8 + int.from_bytes(content[:8], "little") :]
 
 
+@pytest.mark.slow
 def test_the_threshold_is_in_the_header_and_everything_else_is_as_it_was(
     calibrate: Calibrate, encoder: Path, tmp_path: Path
 ) -> None:
@@ -144,6 +145,7 @@ def test_the_numbers_are_those_of_the_pairs_that_count(calibrate: Calibrate, enc
     assert found["interval"][0] <= found["distance"] <= found["interval"][1]
 
 
+@pytest.mark.slow
 def test_the_search_says_nobody_here_beyond_the_calibrated_threshold(
     calibrate: Calibrate, encoder: Path, market: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -210,6 +212,7 @@ def test_a_model_folder_tells_the_threshold_in_its_card_and_configuration(
     assert (folder / "README.md").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_weights_that_change_lose_their_threshold(calibrate: Calibrate, encoder: Path, tmp_path: Path) -> None:
     calibrate()
     same, other = tmp_path / "same.safetensors", tmp_path / "other.safetensors"

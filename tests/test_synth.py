@@ -119,6 +119,7 @@ def test_a_run_that_fails_midway_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_final_folder_and_no_worker_and_the_next_run_is_whole(tmp_path: Path):
     corpus = CorpusSettings(identities=60)
     call = (

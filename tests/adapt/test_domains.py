@@ -194,6 +194,7 @@ def test_another_set_whose_images_have_the_names_of_the_target_is_a_source(world
     assert main(line(world, tmp_path / "run", *flags)) == 0
 
 
+@pytest.mark.slow
 def test_a_target_without_any_labels_ends_with_its_encoder(world: Path, tmp_path: Path) -> None:
     folder = str(world / "market1501" / "bounding_box_train")
     assert main(line(world, tmp_path / "run", "--data.name", "unlabelled", "--data.root", folder)) == 0

@@ -85,6 +85,7 @@ def test_a_run_that_goes_on_in_an_epoch_or_between_two_ends_with_the_same_bytes(
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.slow
 def test_images_of_no_cluster_are_enough_to_learn_from(corpus: Path, tmp_path: Path) -> None:
     assert main(line(corpus, tmp_path / "run", *NONE)) == 0
     reports = [row["clusters"] for row in journal(tmp_path / "run") if "clusters" in row]

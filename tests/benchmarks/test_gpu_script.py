@@ -86,6 +86,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     return gpu
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_hangs_or_dies_ends_alone_and_is_written_down(
     gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -199,6 +199,7 @@ def test_a_worker_that_ends_by_itself_is_not_called_killed() -> None:
         list(make_loader(Numbers(4, at=2, act=lambda: os._exit(3)), batch_size=1, workers=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", [hang, lambda: send_self(signal.SIGSTOP)])
 def test_a_worker_that_hangs_ends_the_wait_and_not_the_process(
     act: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

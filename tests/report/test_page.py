@@ -128,6 +128,7 @@ def test_the_script_sorts_numbers_as_numbers_and_gaps_last() -> None:
     assert done.stdout.strip() == "cadb dacb dcba"
 
 
+@pytest.mark.slow
 def test_pictures_that_are_gone_are_remarked_and_the_rest_is_shown(
     runs: Path, corpus: Path, tmp_path: Path, capsys
 ) -> None:

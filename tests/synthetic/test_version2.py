@@ -56,6 +56,7 @@ def test_videos_show_many_people_with_several_frames_each_in_the_order_of_time()
     assert 2.5 < np.mean(list(frames.values())) < 6
 
 
+@pytest.mark.slow
 def test_most_tracklets_are_one_person_and_some_have_the_faults_of_a_tracker() -> None:
     shots = wild_shots(MANY)
     held, true = defaultdict(list), defaultdict(list)
@@ -75,6 +76,7 @@ def test_most_tracklets_are_one_person_and_some_have_the_faults_of_a_tracker() -
     assert 0.9 < np.mean([one == two for one, two in pairs]) < 0.99
 
 
+@pytest.mark.slow
 def test_the_list_beside_the_wild_is_what_tracklets_are_read_from(tmp_path: Path) -> None:
     corpus = dataclasses.replace(CORPUS, height=32, width=16, identities=4)
     synthesise(tmp_path, corpus, workers=1)

@@ -72,6 +72,7 @@ def erased_boxes(count: int = 2000, height: int = 128, width: int = 64) -> list[
     return boxes
 
 
+@pytest.mark.slow
 def test_half_the_images_lose_a_rectangle_of_the_size_that_bag_of_tricks_says() -> None:
     height, width = 128, 64
     boxes = np.array(erased_boxes(2000, height, width), dtype=float)

@@ -31,6 +31,7 @@ def test_validation_images_train_only_where_the_name_says_so(v2: Path) -> None:
     assert without.facts["variant"] == "V2, faces masked; train is list_train"
 
 
+@pytest.mark.slow
 def test_of_two_versions_the_named_one_is_read_and_the_other_mentioned(copied: Callable[[str], Path]) -> None:
     first, second = copied("msmt17-v1") / "MSMT17_V1", copied("msmt17-v2") / "MSMT17_V2"
     assert read_benchmark("msmt17-v2", second).facts["also_present"] == []

@@ -29,6 +29,7 @@ SETS = {
 """The layout that each name reads, and the images of its three lists."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 def test_what_synth_writes_is_read_by_name_from_its_folder(name: str, copied: Callable[[str], Path]) -> None:
     layout, *sizes = SETS[name]
