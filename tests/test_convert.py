@@ -257,6 +257,9 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, capsys):
         capsys, tmp_path / "encoder.safetensors", tmp_path / "encoder.safetensors"
     )
     assert "--push sends a model folder" in refusal(capsys, tmp_path / "encoder.safetensors", out, "--push", "a/b")
+    assert "whose header says what --domain would" in refusal(
+        capsys, tmp_path / "encoder.safetensors", out, "--domain", "0"
+    )
     assert "whose header says what --last-stride would" in refusal(
         capsys, tmp_path / "encoder.safetensors", out, "--last-stride", "1"
     )
@@ -292,6 +295,26 @@ def test_a_file_that_may_be_anybodys_is_not_written_over(tmp_path, capsys):
     assert main(["convert", source, str(tmp_path / "notes.safetensors")]) == 2
     assert capsys.readouterr().err.count("may be anybody's") == 2
     assert mine.read_bytes() == (tmp_path / "notes.safetensors").read_bytes() == b"mine"
+
+
+def test_the_domain_whose_batchnorm_is_taken_is_a_flag_and_without_it_nothing_is_written(tmp_path, capsys):
+    """The file is OpenUnReID's: its BatchNorms are numbered, and no tensor says which number the target has."""
+    net, norms = torchvision.models.resnet18(), {}
+    net.fc = nn.Identity()
+    for name, tensor in net.state_dict().items():
+        owner, _, kind = name.rpartition(".")
+        if isinstance(net.get_submodule(owner), nn.BatchNorm2d):
+            norms |= {f"backbone.{owner}.dsbn.{domain}.{kind}": tensor + domain for domain in (0, 1)}
+        else:
+            norms[f"backbone.{name}"] = tensor
+    norms |= {f"head.feat_bn.dsbn.{domain}.weight": torch.ones(512) for domain in (0, 1)}
+    torch.save({"state_dict_1": norms}, tmp_path / "checkpoint.pth")
+    source, out = tmp_path / "checkpoint.pth", tmp_path / "out.safetensors"
+    assert "upreid convert --domain N takes one" in refusal(capsys, source, out)
+    assert not out.exists()
+    assert main(["convert", str(source), str(out), "--domain", "1"]) == 0
+    assert "those of domain 1 were taken" in capsys.readouterr().err
+    assert torch.equal(load_encoder(out).backbone.bn1.running_mean, torch.ones(64))
 
 
 def test_every_command_of_the_page_about_weights_runs(tmp_path, monkeypatch, commands_of):

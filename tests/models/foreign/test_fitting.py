@@ -175,7 +175,7 @@ def test_vits_with_more_inside_are_refused_with_what_they_have(vit, extra, words
 
 def test_the_number_of_attention_heads_is_said_because_no_weight_shows_it(vit):
     backbone = create_backbone(VIT, height=224, width=224)
-    assert load_into(backbone, foreign(vit, name=VIT), PATH)[-1].startswith("3 attention heads, as timm's vit_tiny")
+    assert load_into(backbone, foreign(vit, name=VIT), PATH)[-1].startswith("3 attention heads, as vit_tiny")
 
 
 def test_overlapping_patches_are_refused_for_what_they_are(vit):

@@ -80,7 +80,7 @@ def load_into(backbone: nn.Module, foreign: Foreign, path: Path) -> list[str]:
         sentences.append(f"{len(left)} tensors of heads and the like were left ({first_few(left)})")
     if isinstance(backbone, VisionTransformer):
         heads = backbone.blocks[0].attn.num_heads  # pyright: ignore[reportAttributeAccessIssue]
-        whose = "as --attention-heads says" if foreign.attention_heads else f"as timm's {foreign.backbone} has"
+        whose = "as --attention-heads says" if foreign.attention_heads else f"as {foreign.backbone} has"
         sentences.append(f"{heads} attention heads, {whose}; the weights do not show their number")
     return sentences
 
