@@ -21,7 +21,7 @@ COUNTS = {
     "first-defaults-strong": 22,
     "prediction-laptop": 30,
     "readings-laptop": 45,
-    "usl-laptop": 85,
+    "usl-laptop": 135,
     "weights-laptop": 33,
 }
 
