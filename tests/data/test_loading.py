@@ -6,9 +6,11 @@ import os
 import resource
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,7 +83,11 @@ def _leaves_no_process() -> Iterator[None]:
     end = time.monotonic() + SECONDS
     while multiprocessing.active_children() and time.monotonic() < end:
         time.sleep(0.05)
-    assert not multiprocessing.active_children()
+    left = multiprocessing.active_children()
+    for process in left:  # else every test after this one would fail too
+        process.kill()
+        process.join()
+    assert not left
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -182,16 +188,44 @@ def test_a_worker_that_is_killed_while_nobody_waits_breaks_into_nothing_and_is_s
         list(batches)
 
 
-def test_a_program_that_uses_torchs_own_loaders_too_gets_no_other_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def numbers_of_torch(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a loader of torch's own that has begun: from now on torch raises wherever this process is when a worker dies."""
     monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)  # torch installs its handler once in a process
-    own = iter(DataLoader(Numbers(4), num_workers=1))  # from now on torch raises by itself where a worker dies
+    own = iter(DataLoader(Numbers(4), num_workers=1))
+    assert callable(signal.getsignal(signal.SIGCHLD))
+    return own
+
+
+def test_a_program_that_uses_torchs_own_loaders_too_gets_no_other_error(numbers_of_torch: Any) -> None:
     before = signal.getsignal(signal.SIGCHLD)
-    assert callable(before)
     for act in (lambda: send_self(signal.SIGKILL), fail(InputError("no picture"))):
         with pytest.raises((RunError, InputError), match=r"was killed|no picture"):
             list(make_loader(Numbers(9, at=4, act=act), batch_size=1, workers=1))
     assert signal.getsignal(signal.SIGCHLD) is before
-    assert len(list(own)) == 4
+    assert len(list(numbers_of_torch)) == 4
+
+
+def torn() -> None:
+    raise EOFError
+
+
+class Torn:
+    """Cannot be taken over, as a batch whose worker dies while it hands it over."""
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        return torn, ()
+
+
+def test_a_worker_that_dies_while_it_is_asked_why_is_said_beside_torchs_own_loaders_too(numbers_of_torch: Any) -> None:
+    def tear(items: list[Tensor]) -> Torn:
+        del items
+        threading.Timer(0.3, send_self, [signal.SIGKILL]).start()
+        return Torn()
+
+    with pytest.raises(RunError, match=r"was killed \(SIGKILL\)"):
+        list(make_loader(Numbers(1), batch_size=1, workers=1, collate=tear))
+    assert len(list(numbers_of_torch)) == 4
 
 
 def test_a_worker_that_ends_by_itself_is_not_called_killed() -> None:
@@ -379,4 +413,4 @@ def test_what_a_parcel_holds_is_pinned_before_it_is_taken() -> None:
     assert (first.size, second["a"].size, third) == (-3, -4, "words")
     broken = parcels.Parcel(parcels.sendable(InputError("no picture")))
     with pytest.raises(InputError, match="no picture"):
-        broken.pin_memory().take()
+        broken.pin_memory().open()

@@ -117,8 +117,6 @@ class Loader:
                     self.check_shared_memory(parcel.size, free)
                     free = None
                 yield parcel.take()  # held by nobody here while the next is waited for
-        except HandOverError as error:
-            raise self.explained(error, workers) from error
         except (Exception, KeyboardInterrupt):
             end(workers)
             raise
@@ -137,28 +135,35 @@ class Loader:
         return iterator, [process for process in multiprocessing.active_children() if process not in others]
 
     def receive(self, iterator: Iterator[Parcel], workers: list[BaseProcess]) -> Parcel | None:
-        """Wait for the next batch, in a thread, because it may never come; None after the last."""
+        """Wait for the next batch; None after the last."""
+        with requests_to_stop() as requests:
+            try:
+                return self.awaited(iterator, workers, requests)
+            except HandOverError as error:  # a worker may die only now
+                raise self.explained(error, workers) from error
+
+    def awaited(self, iterator: Iterator[Parcel], workers: list[BaseProcess], requests: list[int]) -> Parcel | None:
+        """Wait for the next batch in a thread, because it may never come, and look for deaths and requests to stop meanwhile."""
         outcome: list[Parcel | Exception | None] = []
         thread = threading.Thread(target=take_next, args=(iterator, workers, outcome), daemon=True)
         thread.start()
         began = time.monotonic()
-        with requests_to_stop() as requests:
-            while not outcome:
+        while not outcome:
+            thread.join(SECONDS_BETWEEN_LOOKS)
+            if outcome:
+                break
+            if any(worker.exitcode for worker in workers):
+                raise HandOverError("a process that reads images is dead")
+            if requests:
+                raise Stopped("asked to stop while no batch of images came", requests[0])
+            if time.monotonic() - began > self.seconds:
+                for worker in workers:
+                    os.kill(worker.pid or 0, TELL)
                 thread.join(SECONDS_BETWEEN_LOOKS)
-                if outcome:
-                    break
-                if any(worker.exitcode for worker in workers):
-                    raise HandOverError("a process that reads images is dead")
-                if requests:
-                    raise Stopped("asked to stop while no batch of images came", requests[0])
-                if time.monotonic() - began > self.seconds:
-                    for worker in workers:
-                        os.kill(worker.pid or 0, TELL)
-                    thread.join(SECONDS_BETWEEN_LOOKS)
-                    raise RunError(
-                        f"the processes that read images have made no batch for {self.seconds:.0f} s (what they are at stands "
-                        f"above); look whether the storage answers, or use {self.flag} 0"
-                    )
+                raise RunError(
+                    f"the processes that read images have made no batch for {self.seconds:.0f} s (what they are at stands "
+                    f"above); look whether the storage answers, or use {self.flag} 0"
+                )
         thread.join()
         if isinstance(outcome[0], Exception):
             raise outcome[0]

@@ -50,21 +50,19 @@ class Parcel:
             ) from error
 
     def open(self) -> None:
-        """Map the shared memory into this process, unless that is done."""
-        if self.content is not None:
-            return
+        """Map the shared memory into this process, unless that is done; raise the error that came in the place of a batch."""
         try:
-            self.content = pickle.loads(self.packed)
+            self.content = pickle.loads(self.packed) if self.content is None else self.content
         except (OSError, EOFError, RuntimeError) as error:
             raise HandOverError(
                 f"a batch of {self.size / 1e6:.1f} MB could not be taken over ({first_line(error)})"
             ) from error
+        if isinstance(self.content, Exception):
+            raise self.content
 
     def take(self) -> Any:
-        """Return the batch and forget it, or raise the error that came in its place."""
+        """Return the batch, which is open, and forget it."""
         content, self.content = self.content, None
-        if isinstance(content, Exception):
-            raise content
         return content
 
     def pin_memory(self) -> "Parcel":
