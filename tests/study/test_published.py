@@ -19,7 +19,7 @@ COUNTS = {
     "first-defaults": 108,
     "first-defaults-augmentation": 12,
     "first-defaults-strong": 22,
-    "prediction-laptop": 30,
+    "prediction-laptop": 41,
     "readings-laptop": 45,
     "usl-laptop": 135,
     "weights-laptop": 33,
