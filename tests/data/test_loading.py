@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
@@ -362,14 +363,17 @@ def test_locks_that_cannot_be_made_are_said(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def temporary(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
     """Lets the next sockets be made in another folder, as TMPDIR does for a new process."""
+    known = set(util._finalizer_registry)  # type: ignore[attr-defined]
 
     def move(folder: Path) -> None:
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
         monkeypatch.setitem(multiprocessing.current_process()._config, "tempdir", None)  # type: ignore[attr-defined]
 
-    return move
+    yield move
+    for key in util._finalizer_registry.keys() - known:  # type: ignore[attr-defined]
+        util._finalizer_registry[key]()  # type: ignore[attr-defined] # removes the folder of the sockets while it is there
 
 
 def test_a_long_path_of_temporary_files_is_refused_before_anything_starts(
