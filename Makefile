@@ -15,7 +15,7 @@ demo: $(READY)  ## render people, pre-train, fine-tune, evaluate, show
 test: $(READY)  ## everything, the slow tests too
 	$(TESTS)
 
-test-fast: $(READY)  ## under three minutes
+test-fast: $(READY)  ## all but the slow ones: about four minutes on two cores
 	$(TESTS) -m "not slow"
 
 faults: $(READY)  ## kills, damage, full disks, hanging loaders, hostile files; ROUNDS=20 repeats the random ones more often

@@ -139,10 +139,8 @@ def test_curves_join_the_means_of_the_arms_that_have_results(tmp_path: Path) -> 
     name = "{http://www.w3.org/2000/svg}"
     assert "MoCo v2 (seeds: 1 to 2): 15 at 10, 30 at 30" in (drawn.findtext(f"{name}desc") or "")
     kinds = [one.get("class") for one in drawn.iter(f"{name}circle")]
-    assert (kinds.count("seed"), kinds.count("mean")) == (
-        4,
-        3,
-    )  # two seeds of moco, one of both, which lies on both lines
+    # two seeds of moco, one of both, which lies on both lines
+    assert (kinds.count("seed"), kinds.count("mean")) == (4, 3)
     assert len([one for one in drawn.iter(f"{name}path") if one.get("class") == "interval"]) == 1  # one seed has none
     texts = [one.text for one in drawn.iter(f"{name}text")]
     assert {"mAP", "steps", "MoCo v2 (seeds: 1 to 2)", "alone (seeds: 1)"} <= set(texts)
